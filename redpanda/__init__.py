@@ -1,0 +1,1 @@
+"""The log: topics as code, broker settings, admin and the local broker."""

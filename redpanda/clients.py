@@ -1,0 +1,102 @@
+"""Connections of kafka-python: bounded in time, and every failure one line that names the setting."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
+
+from redpanda.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redpanda.settings import BrokerSettings
+
+__all__ = ["CONNECT_TIMEOUT_S", "connect", "consumer", "reaching"]
+
+CONNECT_TIMEOUT_S: Final = 5.0
+
+_NEXT: Final = "start one with `tickcast demo`, or set TICKCAST_BROKER_URL to a running broker"
+
+
+@contextmanager
+def reaching(settings: BrokerSettings) -> Iterator[None]:
+    """Turn the Kafka client's failures into UnreachableError and keep its log lines of them back."""
+    library = logging.getLogger("kafka")
+    level = library.level
+    library.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except KafkaError as error:
+        what = str(error) or type(error).__name__
+        raise UnreachableError(
+            f"the broker at {settings.broker_url} (TICKCAST_BROKER_URL) failed: {what[:300]}; {_NEXT}"
+        ) from error
+    finally:
+        library.setLevel(level)
+
+
+def connect(settings: BrokerSettings, timeout_s: float = CONNECT_TIMEOUT_S) -> KafkaAdminClient:
+    """Open an admin client; the caller closes it.
+
+    Raises
+    ------
+    UnreachableError
+        Nobody listens, or whoever does gives no Kafka metadata within `timeout_s`.
+    """
+    return _open(KafkaAdminClient, settings, timeout_s, client_id="tickcast-admin")
+
+
+def consumer(settings: BrokerSettings) -> KafkaConsumer:
+    """Open a consumer without a group; the caller closes it. Raises as `connect`."""
+    options = {"client_id": "tickcast-reader", "enable_auto_commit": False, "allow_auto_create_topics": False}
+    return _open(KafkaConsumer, settings, CONNECT_TIMEOUT_S, **options)
+
+
+def _open(kind: type[Any], settings: BrokerSettings, timeout_s: float, **options: Any) -> Any:
+    """Construct one of kafka-python's clients within the time."""
+    opened: list[KafkaNetClient] = []
+
+    def remembered(**config: Any) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**config))
+        return opened[-1]
+
+    deadline = time.monotonic() + timeout_s
+    with reaching(settings):
+        servers = _listening(settings, timeout_s)
+        try:
+            return kind(
+                bootstrap_servers=servers,
+                bootstrap_timeout_ms=max(100, int((deadline - time.monotonic()) * 1000)),
+                kafka_client=remembered,
+                **options,
+            )
+        except BaseException:
+            for net_client in opened:
+                net_client.close()  # the constructor has started its I/O thread and nobody else can stop it
+            raise
+
+
+def _listening(settings: BrokerSettings, timeout_s: float) -> list[str]:
+    """Give the bootstrap servers in order once one of them takes a TCP connection.
+
+    kafka-python retries a refused connection until its deadline; a wrong port should be told at once.
+    """
+    servers = settings.broker_url.split(",")
+    reasons: list[str] = []
+    for server in servers:
+        host, port = server.rsplit(":", 1)
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout_s / len(servers)).close()
+        except (OSError, OverflowError) as error:
+            reasons.append(f"{server}: {error}")
+        else:
+            return servers
+    raise UnreachableError(f"no broker answers at TICKCAST_BROKER_URL ({'; '.join(reasons)}): {_NEXT}")

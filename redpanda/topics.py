@@ -1,0 +1,90 @@
+"""Every topic of tickcast, declared once. Admin, worker, docs and manifests read this table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+__all__ = [
+    "CANDLES",
+    "CANDLES_LIVE",
+    "DEAD_LETTERS",
+    "FEATURES",
+    "FORECASTS",
+    "FORECAST_ERRORS",
+    "NEWS",
+    "SENTIMENT",
+    "TOPICS",
+    "TRADES",
+    "TRADES_LATE",
+    "TopicSpec",
+    "markdown",
+]
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+
+
+class TopicSpec(msgspec.Struct, frozen=True):
+    """One topic: its name, what a record means and how long the broker keeps it."""
+
+    name: str
+    value: str
+    """What one record holds, for docs and `tickcast topics list`."""
+    cleanup: str
+    """Kafka `cleanup.policy`."""
+    retention_ms: int
+    """Kafka `retention.ms`; -1 keeps for ever."""
+
+    def config(self) -> dict[str, str]:
+        """Topic configuration as the Kafka API takes it.
+
+        Times are the broker's (LogAppendTime): replayed history carries old event times, and with
+        CreateTime the broker would delete it at once.
+        """
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(self.retention_ms),
+            "message.timestamp.type": "LogAppendTime",
+        }
+
+
+TRADES: Final = "trades"
+CANDLES: Final = "candles"
+CANDLES_LIVE: Final = "candles-live"
+FEATURES: Final = "features"
+FORECASTS: Final = "forecasts"
+FORECAST_ERRORS: Final = "forecast-errors"
+NEWS: Final = "news"
+SENTIMENT: Final = "sentiment"
+TRADES_LATE: Final = "trades-late"
+DEAD_LETTERS: Final = "dead-letters"
+
+TOPICS: Final[tuple[TopicSpec, ...]] = (
+    TopicSpec(TRADES, "array of 1..N trades of one pair, in trade_id order", "delete", 30 * DAY_MS),
+    # Never compact: the key is the pair, and compaction would keep one candle of each.
+    TopicSpec(CANDLES, "one candle", "delete", 30 * DAY_MS),
+    TopicSpec(CANDLES_LIVE, "the open 1m candle", "delete", HOUR_MS),
+    TopicSpec(FEATURES, "one closed candle with its indicators", "delete", 30 * DAY_MS),
+    TopicSpec(FORECASTS, "one forecast of one pair and horizon", "delete", 30 * DAY_MS),
+    TopicSpec(FORECAST_ERRORS, "one forecast joined with what happened", "delete", 30 * DAY_MS),
+    TopicSpec(NEWS, "one headline", "delete", 30 * DAY_MS),
+    TopicSpec(SENTIMENT, "one score per pair and window", "delete", 30 * DAY_MS),
+    TopicSpec(TRADES_LATE, "a trade older than any window in state", "delete", 30 * DAY_MS),
+    TopicSpec(DEAD_LETTERS, "a refused record with its reason", "delete", 30 * DAY_MS),
+)
+
+
+def markdown() -> str:
+    """Give the topics as the table of `redpanda/README.md`."""
+    head = "| topic | one record | policy | kept |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| `{spec.name}` | {spec.value} | {spec.cleanup} | {_span(spec.retention_ms)} |\n" for spec in TOPICS
+    )
+
+
+def _span(retention_ms: int) -> str:
+    if retention_ms < 0:
+        return "for ever"
+    return f"{retention_ms // DAY_MS} d" if retention_ms >= DAY_MS else f"{retention_ms // HOUR_MS} h"
