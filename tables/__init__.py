@@ -1,0 +1,1 @@
+"""State: records, pure folds, RocksDB tables, ClickHouse schema, client and local store."""

@@ -1,0 +1,1 @@
+"""ClickHouse: settings, client, migrations, writers, readers, and the local store process."""

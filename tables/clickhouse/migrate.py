@@ -1,0 +1,145 @@
+"""Numbered SQL scripts, applied once each and in order. Every statement is IF NOT EXISTS, so a cut run is repeated."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from redpanda.errors import ConfigError
+from tables.clickhouse.client import store_errors
+from tables.clickhouse.sql import split_statements
+from tables.features import FEATURE_NAMES
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver import Client
+
+__all__ = ["Migration", "MigrationState", "apply", "migrations", "status", "verify"]
+
+FOLDER: Final = Path(__file__).parent / "migrations"
+
+
+class Migration(msgspec.Struct, frozen=True, dict=True):
+    """One script of the folder."""
+
+    version: int
+    name: str
+    sql: str
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+class MigrationState(msgspec.Struct, frozen=True):
+    """What a database knows of one script."""
+
+    version: int
+    name: str
+    applied_at_ms: int | None
+    """None while it is pending."""
+    edited: bool
+    """The script is not the one that was applied."""
+
+
+@lru_cache
+def migrations() -> tuple[Migration, ...]:
+    """All scripts by number."""
+    found = []
+    for path in sorted(FOLDER.glob("[0-9][0-9][0-9][0-9]_*.sql")):
+        number, _, name = path.stem.partition("_")
+        found.append(Migration(int(number), name, path.read_text()))
+    return tuple(found)
+
+
+def apply(client: Client) -> list[str]:
+    """Make the database and everything in it that is missing; returns the names of what was applied.
+
+    Raises
+    ------
+    ConfigError
+        A script was edited after it had been applied.
+    """
+    with store_errors("applying migrations"):
+        client.command(f"CREATE DATABASE IF NOT EXISTS `{client.database}`", use_database=False)
+        client.command(split_statements(migrations()[0].sql)[0])
+        done = status(client)
+        for state in done:
+            if state.edited:
+                raise ConfigError(
+                    f"migration {state.version:04}_{state.name} was edited after it had been applied to "
+                    f"{client.database}: undo the edit and write a new one with the next number"
+                )
+        applied = []
+        for migration, state in zip(migrations(), done, strict=True):
+            if state.applied_at_ms is None:
+                _apply_one(client, migration)
+                applied.append(f"{migration.version:04}_{migration.name}")
+        return applied
+
+
+def status(client: Client) -> list[MigrationState]:
+    """Tell of every script whether this database has it."""
+    with store_errors("reading migrations"):
+        known = _recorded(client)
+    states = []
+    for migration in migrations():
+        checksum, at_ms = known.get(migration.version, ("", None))
+        edited = at_ms is not None and checksum != migration.checksum
+        states.append(MigrationState(migration.version, migration.name, at_ms, edited))
+    return states
+
+
+def verify(client: Client) -> list[str]:
+    """List what is wrong with the schema, each with the next step; empty when all is well."""
+    with store_errors("verifying the schema"):
+        problems = [
+            f"migration {state.version:04}_{state.name} "
+            + (
+                "was edited after it had been applied: undo the edit"
+                if state.edited
+                else "is pending: run `tickcast store migrate`"
+            )
+            for state in status(client)
+            if state.edited or state.applied_at_ms is None
+        ]
+        ours = {migration.version for migration in migrations()}
+        problems += [
+            f"migration {version:04} is of a newer tickcast: update this one"
+            for version in _recorded(client)
+            if version not in ours
+        ]
+        found = client.query(
+            "SELECT name FROM system.columns WHERE database = {db:String} AND table = 'features'",
+            parameters={"db": client.database},
+        )
+        missing = [name for name in FEATURE_NAMES if (name,) not in set(found.result_rows)]
+        if missing:
+            problems.append(
+                f"table features lacks {', '.join(missing)}: write a migration with ALTER TABLE features ADD COLUMN"
+            )
+    return problems
+
+
+def _recorded(client: Client) -> dict[int, tuple[str, int | None]]:
+    if client.command("EXISTS TABLE schema_migrations") == 0:
+        return {}
+    rows = client.query(
+        "SELECT version, checksum, toUnixTimestamp64Milli(applied_at) FROM schema_migrations FINAL ORDER BY version"
+    ).result_rows
+    return {version: (checksum, at_ms) for version, checksum, at_ms in rows}
+
+
+def _apply_one(client: Client, migration: Migration) -> None:
+    for statement in split_statements(migration.sql):
+        client.command(statement)
+    client.insert(
+        "schema_migrations",
+        [[migration.version, migration.name, migration.checksum]],
+        column_names=["version", "name", "checksum"],
+        settings={"async_insert": 0},
+    )

@@ -1,0 +1,210 @@
+"""Readers. All read with FINAL: superseded rows stay on disk until a merge, and nobody may see them.
+
+Time bounds are half-open, [from_ms, to_ms), in ms since the epoch.
+"""
+
+# ruff: noqa: S608  (what is put into the SQL are our own column lists; every value is a parameter)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from redpanda.errors import BadInputError
+from tables.clickhouse.client import store_errors
+from tables.clickhouse.rows import TABLES
+from tables.features import FEATURE_NAMES, FEATURE_SET
+from tables.records import TIMEFRAME_MS, Candle, Forecast
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver import Client
+
+__all__ = ["MAX_LIMIT", "PairInfo", "candles", "feature_table", "forecasts", "latest_forecasts", "pairs"]
+
+MAX_LIMIT: Final = 100_000
+"""Most rows of one answer (count)."""
+_LAST_MS: Final = 10_413_791_999_999  # the end of DateTime64: 2299-12-31
+_PAGE_ROWS: Final = 50_000
+# The partition follows from the key, so FINAL need not look across partitions.
+_SETTINGS: Final = {"do_not_merge_across_partitions_select_final": 1}
+
+
+class PairInfo(msgspec.Struct, frozen=True):
+    """What the store holds of one pair, from its 1m candles."""
+
+    pair: str
+    source: str
+    """Of the newest candle: `kraken`, `sim` or `replay`."""
+    first_ms: int
+    last_ms: int
+    """open_ms of the oldest and newest 1m candle."""
+    candles: int
+
+
+def _select(table: str) -> str:
+    """Columns of a record in the order of its fields, times as ms."""
+    struct: Any = {"candles": Candle, "forecasts": Forecast}[table]
+    by_field = {column.field: column for column in TABLES[table]}
+    parts = (by_field[name] for name in struct.__struct_fields__)
+    return ", ".join(
+        f"toUnixTimestamp64Milli({part.name})" if part.type.startswith("DateTime64") else part.name for part in parts
+    )
+
+
+_CANDLE_FIELDS: Final = _select("candles")
+_FORECAST_FIELDS: Final = _select("forecasts")
+_RANGE: Final = (
+    "{column} >= fromUnixTimestamp64Milli({{from_ms:Int64}}, 'UTC') "
+    "AND {column} < fromUnixTimestamp64Milli({{to_ms:Int64}}, 'UTC')"
+)
+
+
+def candles(client: Client, pair: str, timeframe: str, from_ms: int, to_ms: int, limit: int) -> list[Candle]:
+    """Read candles of one pair and timeframe, newest first."""
+    rows = _rows(
+        client,
+        f"SELECT {_CANDLE_FIELDS} FROM candles FINAL WHERE pair = {{pair:String}} AND timeframe = {{timeframe:String}} "
+        f"AND {_RANGE.format(column='open_time')} ORDER BY open_time DESC LIMIT {{limit:UInt32}}",
+        pair=pair,
+        timeframe=_timeframe(timeframe),
+        **_bounds(from_ms, to_ms, limit),
+    )
+    return [Candle(*row) for row in rows]
+
+
+def forecasts(client: Client, pair: str, horizon_s: int | None, from_ms: int, to_ms: int, limit: int) -> list[Forecast]:
+    """Read forecasts of one pair, newest first by the bar they were made of; None for all horizons."""
+    one_horizon = "" if horizon_s is None else "AND horizon_s = {horizon_s:UInt32}"
+    rows = _rows(
+        client,
+        f"SELECT {_FORECAST_FIELDS} FROM forecasts FINAL WHERE pair = {{pair:String}} "
+        f"AND {_RANGE.format(column='feature_open')} {one_horizon} "
+        "ORDER BY feature_open DESC, horizon_s, revision DESC, made_at DESC LIMIT {limit:UInt32}",
+        pair=pair,
+        **({} if horizon_s is None else {"horizon_s": horizon_s}),
+        **_bounds(from_ms, to_ms, limit),
+    )
+    return [Forecast(*row) for row in rows]
+
+
+def latest_forecasts(client: Client) -> list[Forecast]:
+    """Read the newest forecast of every pair and horizon, by pair and horizon.
+
+    A pair whose newest is a week older than the newest of all has fallen silent and is left out.
+    """
+    rows = _rows(
+        client,
+        # First the newest bar of each, from three columns of a week (the overall newest stands in the part headers);
+        # then only those rows.
+        f"SELECT {_FORECAST_FIELDS} FROM forecasts FINAL WHERE (pair, horizon_s, feature_open) IN "
+        "(SELECT pair, horizon_s, max(feature_open) FROM forecasts "
+        "WHERE feature_open > (SELECT max(feature_open) FROM forecasts) - INTERVAL 7 DAY GROUP BY pair, horizon_s) "
+        "ORDER BY pair, horizon_s, revision DESC, made_at DESC LIMIT 1 BY pair, horizon_s",
+    )
+    return [Forecast(*row) for row in rows]
+
+
+def pairs(client: Client) -> list[PairInfo]:
+    """List the pairs that have 1m candles."""
+    rows = _rows(
+        client,
+        "SELECT pair, argMax(source, open_time), toUnixTimestamp64Milli(min(open_time)), "
+        "toUnixTimestamp64Milli(max(open_time)), count() "
+        "FROM candles FINAL WHERE timeframe = '1m' GROUP BY pair ORDER BY pair",
+    )
+    return [PairInfo(*row) for row in rows]
+
+
+_TABLE_COLUMNS: Final = (
+    *("open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "trades", "vwap"),
+    *("revision", "synthetic", "bars"),
+    *FEATURE_NAMES,
+)
+
+
+def feature_table(
+    client: Client,
+    timeframe: str,
+    pairs: Sequence[str],
+    from_ms: int,
+    to_ms: int,
+    *,
+    feature_set: str = FEATURE_SET,
+) -> dict[str, npt.NDArray[Any]]:
+    """Read the training table, ordered by pair and open_ms.
+
+    Returns
+    -------
+    dict
+        Columns of one length: `pair` (str), `open_ms` (int64), open, high, low, close, volume, quote_volume,
+        buy_volume, vwap (float64), trades, revision, bars (uint32), synthetic (bool), and one float64 column for
+        each feature name, NaN where it is not warm. Rows of another feature set are left out.
+    """
+    bounds = _bounds(from_ms, to_ms, MAX_LIMIT)
+    parts: list[npt.NDArray[Any]] = []
+    names: list[npt.NDArray[Any]] = []
+    for pair in sorted(set(pairs)):
+        for page in _pages(client, _timeframe(timeframe), pair, feature_set, bounds):
+            parts.append(page)
+            names.append(np.full(len(page), pair))
+    if not parts:
+        return _empty_table()
+    table: dict[str, npt.NDArray[Any]] = {"pair": np.concatenate(names)}
+    for name in ("open_ms", *_TABLE_COLUMNS):
+        table[name] = np.concatenate([page[name] for page in parts])
+    return table
+
+
+def _pages(
+    client: Client, timeframe: str, pair: str, feature_set: str, bounds: dict[str, int]
+) -> list[npt.NDArray[Any]]:
+    """Read one pair in pages, so that no answer is large, each starting after the last row of the one before."""
+    sql = (
+        f"SELECT toUnixTimestamp64Milli(open_time) AS open_ms, {', '.join(_TABLE_COLUMNS)} FROM features FINAL "
+        "WHERE pair = {pair:String} AND timeframe = {timeframe:String} AND feature_set = {feature_set:String} "
+        f"AND {_RANGE.format(column='open_time')} ORDER BY open_time LIMIT {_PAGE_ROWS}"
+    )
+    found: list[npt.NDArray[Any]] = []
+    parameters: dict[str, Any] = {"pair": pair, "timeframe": timeframe, "feature_set": feature_set, **bounds}
+    while True:
+        with store_errors("reading features"):
+            page: npt.NDArray[Any] = client.query_np(sql, parameters=parameters, settings=_SETTINGS)
+        if len(page):
+            found.append(page)
+        if len(page) < _PAGE_ROWS:
+            return found
+        parameters["from_ms"] = int(page["open_ms"][-1]) + 1
+
+
+def _empty_table() -> dict[str, npt.NDArray[Any]]:
+    kinds = {"trades": np.uint32, "revision": np.uint32, "bars": np.uint32, "synthetic": np.bool_}
+    table: dict[str, npt.NDArray[Any]] = {
+        "pair": np.empty(0, dtype=np.str_),
+        "open_ms": np.empty(0, dtype=np.int64),
+    }
+    return table | {name: np.empty(0, dtype=kinds.get(name, np.float64)) for name in _TABLE_COLUMNS}
+
+
+def _rows(client: Client, sql: str, **parameters: Any) -> Sequence[Sequence[Any]]:
+    with store_errors("reading the store"):
+        return client.query(sql, parameters=parameters, settings=_SETTINGS).result_rows
+
+
+def _timeframe(timeframe: str) -> str:
+    if timeframe not in TIMEFRAME_MS:
+        raise BadInputError(f"timeframe {timeframe!r} is unknown: use one of {', '.join(TIMEFRAME_MS)}")
+    return timeframe
+
+
+def _bounds(from_ms: int, to_ms: int, limit: int) -> dict[str, int]:
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadInputError(f"limit {limit} is out of bounds: use 1 to {MAX_LIMIT}")
+    return {"from_ms": _clamped(from_ms), "to_ms": _clamped(to_ms), "limit": limit}
+
+
+def _clamped(time_ms: int) -> int:
+    return min(max(time_ms, 0), _LAST_MS)

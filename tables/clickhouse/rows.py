@@ -1,0 +1,215 @@
+"""Writers: records become native columns and one insert with a deduplication token.
+
+The token names the batch (`topic-partition-first-last`). The same batch with the same token again is a no-op, and a
+batch that overlaps an older one replaces its rows by key: readers use FINAL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from redpanda.errors import BadInputError
+from tables.clickhouse.client import store_errors
+from tables.features import FEATURE_NAMES
+from tables.records import Candle, DeadLetter, Features, Forecast
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver import AsyncClient, Client
+
+__all__ = [
+    "TABLES",
+    "Batch",
+    "candle_batch",
+    "dead_letter_batch",
+    "feature_batch",
+    "forecast_batch",
+    "insert",
+    "insert_async",
+    "insert_candles",
+    "insert_dead_letters",
+    "insert_features",
+    "insert_forecasts",
+]
+
+
+class Column(NamedTuple):
+    """A column, its type, and the field of the record that fills it."""
+
+    name: str
+    type: str
+    field: str
+
+
+class Batch(NamedTuple):
+    """Columns ready to be sent."""
+
+    table: str
+    data: Sequence[Any]
+    rows: int
+
+
+_TEXT: Final = "LowCardinality(String)"
+_TIME: Final = "DateTime64(3, 'UTC')"
+_FLOAT: Final = "Float64"
+_COUNT: Final = "UInt32"
+
+
+def _columns(*groups: tuple[str, str]) -> tuple[Column, ...]:
+    """Read `("type", "name name=field ...")` groups."""
+    return tuple(
+        Column(name, kind, field or name)
+        for kind, names in groups
+        for name, _, field in (word.partition("=") for word in names.split())
+    )
+
+
+_FEATURE_HEAD: Final = _columns(
+    (_TEXT, "pair timeframe"),
+    (_TIME, "open_time=open_ms"),
+    (_FLOAT, "open high low close volume quote_volume buy_volume"),
+    (_COUNT, "trades"),
+    (_FLOAT, "vwap"),
+    (_COUNT, "revision"),
+    ("Bool", "synthetic"),
+    (_TEXT, "source feature_set"),
+    (_COUNT, "bars"),
+)
+TABLES: Final[dict[str, tuple[Column, ...]]] = {
+    "candles": _columns(
+        (_TEXT, "pair timeframe"),
+        (_TIME, "open_time=open_ms"),
+        (_FLOAT, "open high low close volume quote_volume buy_volume"),
+        (_COUNT, "trades"),
+        (_FLOAT, "vwap"),
+        ("Int64", "first_trade_id last_trade_id"),
+        ("Bool", "closed"),
+        (_COUNT, "revision"),
+        ("Bool", "synthetic"),
+        (_TEXT, "closed_by source"),
+    ),
+    "features": (*_FEATURE_HEAD, *(Column(name, _FLOAT, name) for name in FEATURE_NAMES)),
+    "forecasts": _columns(
+        (_TEXT, "pair"),
+        (_COUNT, "horizon_s"),
+        (_TIME, "made_at=made_at_ms feature_open=feature_open_ms target_time=target_ms"),
+        (_FLOAT, "base_price q05 q25 q50 q75 q95 p_up"),
+        (_TEXT, "model model_version model_alias feature_set"),
+        ("Bool", "trusted"),
+        (f"Array({_TEXT})", "reasons"),
+        (_TIME, "expires_at=expires_at_ms"),
+        (_COUNT, "revision"),
+        (_TEXT, "source"),
+    ),
+    "dead_letters": _columns(
+        (_TIME, "at=at_ms"),
+        (_TEXT, "stage reason"),
+        ("String", "detail payload"),
+        (_TEXT, "topic"),
+        ("Int32", "partition"),
+        ("Int64", "offset"),
+        (_TEXT, "pair"),
+    ),
+}
+
+
+def candle_batch(rows: Sequence[Candle]) -> Batch:
+    """Turn candles into columns."""
+    return Batch("candles", _data(TABLES["candles"], rows), len(rows))
+
+
+def forecast_batch(rows: Sequence[Forecast]) -> Batch:
+    """Turn forecasts into columns."""
+    return Batch("forecasts", _data(TABLES["forecasts"], rows), len(rows))
+
+
+def dead_letter_batch(rows: Sequence[DeadLetter]) -> Batch:
+    """Turn dead letters into columns."""
+    return Batch("dead_letters", _data(TABLES["dead_letters"], rows), len(rows))
+
+
+def feature_batch(rows: Sequence[Features]) -> Batch:
+    """Turn features into columns: None becomes NaN.
+
+    Raises
+    ------
+    BadInputError
+        A row whose names are not those of the catalogue: it comes from another version.
+    """
+    matrix = np.array([_values(row) for row in rows], dtype=np.float64)
+    data = [*_data(_FEATURE_HEAD, rows), *np.ascontiguousarray(matrix.T)] if rows else []
+    return Batch("features", data, len(rows))
+
+
+def insert(client: Client, batch: Batch, token: str) -> int:
+    """Send a batch; returns its number of rows once the store has them on disk."""
+    if batch.rows:
+        with store_errors(f"inserting {batch.rows} rows into {batch.table}"):
+            client.insert(**_arguments(batch, token))
+    return batch.rows
+
+
+async def insert_async(client: AsyncClient, batch: Batch, token: str) -> int:
+    """Do what `insert` does, for asyncio."""
+    if batch.rows:
+        with store_errors(f"inserting {batch.rows} rows into {batch.table}"):
+            await client.insert(**_arguments(batch, token))
+    return batch.rows
+
+
+def insert_candles(client: Client, rows: Sequence[Candle], token: str) -> int:
+    """Insert candles; see `insert`."""
+    return insert(client, candle_batch(rows), token)
+
+
+def insert_features(client: Client, rows: Sequence[Features], token: str) -> int:
+    """Insert features; see `insert`."""
+    return insert(client, feature_batch(rows), token)
+
+
+def insert_forecasts(client: Client, rows: Sequence[Forecast], token: str) -> int:
+    """Insert forecasts; see `insert`."""
+    return insert(client, forecast_batch(rows), token)
+
+
+def insert_dead_letters(client: Client, rows: Sequence[DeadLetter], token: str) -> int:
+    """Insert dead letters; see `insert`."""
+    return insert(client, dead_letter_batch(rows), token)
+
+
+def _data(columns: Sequence[Column], rows: Sequence[Any]) -> list[list[Any]]:
+    return [list(map(attrgetter(column.field), rows)) for column in columns]
+
+
+def _values(row: Features) -> list[float | None]:
+    values = row.values
+    if tuple(values) == FEATURE_NAMES:  # the usual case: the same order
+        return list(values.values())
+    if values.keys() != set(FEATURE_NAMES):
+        odd = sorted(values.keys() ^ set(FEATURE_NAMES))
+        raise BadInputError(
+            f"features of {row.pair} {row.timeframe} at {row.open_ms} have other names than the catalogue "
+            f"({', '.join(odd[:5])}): they come from another version (feature_set {row.feature_set})"
+        )
+    return [values[name] for name in FEATURE_NAMES]
+
+
+def _arguments(batch: Batch, token: str) -> dict[str, Any]:
+    columns = TABLES[batch.table]
+    return {
+        "table": batch.table,
+        "data": batch.data,
+        "column_names": [column.name for column in columns],
+        "column_type_names": [column.type for column in columns],
+        "column_oriented": True,
+        "settings": {
+            "insert_deduplicate": 1,
+            "insert_deduplication_token": token,
+            "async_insert": 0,
+            # Ten years of daily candles in one batch touch more months than the engine's default of 100.
+            "max_partitions_per_insert_block": 0,
+        },
+    }

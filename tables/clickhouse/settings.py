@@ -1,0 +1,66 @@
+"""Settings of the column store. Environment prefix `TICKCAST_`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["LOCAL_SCHEME", "StoreSettings"]
+
+LOCAL_SCHEME = "local://"
+
+
+class StoreSettings(BaseSettings):
+    """Where ClickHouse answers, and how the local store process behaves."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TICKCAST_", frozen=True, use_attribute_docstrings=True, extra="ignore"
+    )
+
+    home: Path = Path(".tickcast")
+    """Folder of everything that tickcast keeps on this machine."""
+
+    clickhouse_url: str = Field(default="", validate_default=True)
+    """Empty: `local://<home>/store`. `local://DIR` for the local store process on that folder, or `clickhouse://user:password@host:8123/database`
+    (`http://` means the same, `https://` speaks TLS) for a ClickHouse server."""
+
+    clickhouse_database: str = Field(default="tickcast", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Database that holds the tables (name). A database in the URL wins."""
+
+    store_port: int = Field(default=18123, ge=0, le=65535)
+    """Port of the local store on 127.0.0.1; 0 takes a free one (`endpoint.json` in the folder tells which)."""
+
+    store_connect_timeout_s: float = Field(default=10.0, gt=0, le=600)
+    """How long a client tries to reach the store before it gives up (s)."""
+
+    store_request_timeout_s: int = Field(default=60, ge=1, le=3600)
+    """How long one query or insert may take (s)."""
+
+    store_memory_mb: int = Field(default=900, ge=200, le=65536)
+    """Memory that queries and merges of the local store may take together (MB), beside about 300 MB of engine."""
+
+    store_body_mb: int = Field(default=128, ge=1, le=4096)
+    """Largest request of the local store, compressed and decompressed (MB). A larger one is refused."""
+
+    store_result_mb: int = Field(default=256, ge=1, le=4096)
+    """Largest result of the local store (MB): it is held whole, so that an error never comes half-way."""
+
+    store_min_free_mb: int = Field(default=256, ge=0)
+    """Free disk below which the local store does not start (MB)."""
+
+    @field_validator("clickhouse_url")
+    @classmethod
+    def _default_to_home(cls, value: str, info: ValidationInfo) -> str:
+        return value or f"{LOCAL_SCHEME}{info.data.get('home', '.tickcast')}/store"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is the local process."""
+        return self.clickhouse_url.startswith(LOCAL_SCHEME)
+
+    @property
+    def local_folder(self) -> Path:
+        """Folder of the local store; only for `local://` URLs."""
+        return Path(self.clickhouse_url.removeprefix(LOCAL_SCHEME)).expanduser().absolute()

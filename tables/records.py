@@ -1,0 +1,179 @@
+"""The records on the wire: JSON, snake_case, integer times. Every stage speaks these and nothing else."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+__all__ = [
+    "DAY_MS",
+    "MINUTE_MS",
+    "SIDES",
+    "TIMEFRAMES",
+    "TIMEFRAME_MS",
+    "Candle",
+    "ClosedBy",
+    "DeadLetter",
+    "Features",
+    "Forecast",
+    "LateTrade",
+    "Side",
+    "Timeframe",
+    "Trade",
+]
+
+Side = Literal["buy", "sell", ""]
+Timeframe = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
+ClosedBy = Literal["", "watermark", "timer"]
+
+SIDES: Final[frozenset[str]] = frozenset(("buy", "sell", ""))
+MINUTE_MS: Final = 60_000
+DAY_MS: Final = 86_400_000
+TIMEFRAME_MS: Final[dict[Timeframe, int]] = {
+    "1m": MINUTE_MS,
+    "5m": 5 * MINUTE_MS,
+    "15m": 15 * MINUTE_MS,
+    "1h": 60 * MINUTE_MS,
+    "4h": 240 * MINUTE_MS,
+    "1d": DAY_MS,
+}
+TIMEFRAMES: Final[tuple[Timeframe, ...]] = tuple(TIMEFRAME_MS)
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """One executed trade. A `trades` record is a JSON array of these, all of one pair, in trade_id order."""
+
+    pair: str
+    """Kraken's v2 symbol, for example `BTC/USD`."""
+    trade_id: int
+    """Per pair, step 1, never reused."""
+    ts_ns: int
+    """Exchange time, ns since the epoch."""
+    price: float
+    qty: float
+    """Base quantity."""
+    side: Side
+    """The taker's: `buy`, `sell`, or empty where the source lacks it."""
+    ord_type: str = ""
+    """The taker's: `market`, `limit`, or empty."""
+    source: str = "kraken"
+    """`kraken`, `sim` or `replay`: where the trade came from, carried through to every record made of it."""
+
+
+class Candle(msgspec.Struct, frozen=True, gc=False):
+    """One candle of one pair and timeframe; the key of its topic is the pair."""
+
+    pair: str
+    timeframe: str
+    open_ms: int
+    """Start of the window, ms since the epoch; the window is [open_ms, open_ms + timeframe)."""
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    """Base volume."""
+    quote_volume: float
+    buy_volume: float
+    """Base volume whose taker bought."""
+    trades: int
+    vwap: float
+    """quote_volume / volume; the close where nothing traded."""
+    first_trade_id: int
+    """-1 where nothing traded."""
+    last_trade_id: int
+    closed: bool
+    revision: int
+    """0 at first close, +1 for each correction by a late trade."""
+    synthetic: bool
+    """Nothing traded: a flat candle at the previous close."""
+    closed_by: str
+    """`watermark`, `timer`, or empty while open."""
+    source: str
+
+
+class Features(msgspec.Struct, frozen=True):
+    """A closed candle with its indicators."""
+
+    pair: str
+    timeframe: str
+    open_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+    buy_volume: float
+    trades: int
+    vwap: float
+    revision: int
+    synthetic: bool
+    source: str
+    feature_set: str
+    """Hash of the ordered feature names and definitions (`tables.features.FEATURE_SET`)."""
+    bars: int
+    """Candles of this pair and timeframe folded so far, this one included (count)."""
+    values: dict[str, float | None]
+    """Feature name to value; None until the indicator is warm. Names: `tables.features.FEATURE_NAMES`."""
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """One forecast of one pair and horizon. Immutable: a correction is a new record."""
+
+    pair: str
+    horizon_s: int
+    made_at_ms: int
+    feature_open_ms: int
+    """open_ms of the 1m candle whose close is the base."""
+    target_ms: int
+    """feature_open_ms + 60,000 + horizon: the close time that is forecast."""
+    base_price: float
+    q05: float
+    """Price quantiles, sorted."""
+    q25: float
+    q50: float
+    q75: float
+    q95: float
+    p_up: float
+    """Probability that the price at target_ms is above base_price."""
+    model: str
+    model_version: str
+    model_alias: str
+    feature_set: str
+    trusted: bool
+    reasons: list[str]
+    """Why it is not trusted: `stale`, `warm-up`, `synthetic`, `drift`, `model-expired`."""
+    expires_at_ms: int
+    revision: int
+    """Revision of the candle it was made of."""
+    source: str
+
+
+class LateTrade(msgspec.Struct, frozen=True):
+    """A trade that came after its window had left the state."""
+
+    trade: Trade
+    reason: str
+    watermark_ms: int
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A refused record."""
+
+    stage: str
+    """Where it was refused: `ingest`, `candles`, `features`, `predictor`, `sink`."""
+    reason: str
+    """Short and countable, for example `price-not-positive`."""
+    detail: str
+    """What was wrong, for a person (at most 500 characters)."""
+    payload: str
+    """The record as text (at most 2,000 characters)."""
+    topic: str
+    partition: int
+    offset: int
+    """Where it came from; `""`, -1, -1 at the edge."""
+    pair: str
+    at_ms: int
+    """Wall clock at the refusal, ms since the epoch."""

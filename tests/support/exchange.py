@@ -1,0 +1,87 @@
+"""The simulated exchange and the real client on loopback sockets, in one loop, until something has happened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agents.trades.kraken import KrakenSource
+from agents.trades.settings import Faults, IngestSettings, SimSettings, ingest_settings, sim_settings
+from agents.trades.sim.server import SimServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agents.trades.refusals import Refusal
+    from agents.trades.source import Resume
+    from tables.records import Trade
+
+__all__ = ["DEADLINE_S", "Seen", "busy_market", "client", "watch"]
+
+DEADLINE_S = 20.0
+
+
+class Seen(msgspec.Struct):
+    """What the client gave out, in order."""
+
+    source: KrakenSource
+    server: SimServer
+    trades: dict[str, list[Trade]] = {}
+    refusals: list[Refusal] = []
+
+    def ids(self, pair: str) -> list[int]:
+        """Give the ids of one pair in the order they came."""
+        return [trade.trade_id for trade in self.trades.get(pair, [])]
+
+    def contiguous(self, pair: str) -> bool:
+        """Tell whether each id came once, in order, without a hole."""
+        ids = self.ids(pair)
+        return bool(ids) and ids == list(range(ids[0], ids[0] + len(ids)))
+
+    def live_ids(self, pair: str, count: int) -> bool:
+        """Tell whether the pair is live and at least `count` trades came."""
+        return self.source.state == "live" and len(self.trades.get(pair, [])) >= count
+
+
+def busy_market(pairs: str = "BTC/USD", faults: Faults | None = None, **values: object) -> SimSettings:
+    """Make a market of a few hundred trades a second, so that a test sees much in little time."""
+    return sim_settings(
+        **{"port": 0, "pairs": pairs, "trades_per_min": 20_000, "tick_ms": 20, "faults": faults or Faults()} | values
+    )
+
+
+def client(server: SimServer, **values: object) -> IngestSettings:
+    """Make settings of a client of `server`."""
+    pairs = ",".join(server.settings.pairs)
+    defaults = {"source": "sim", "pairs": pairs, "sim_port": server.port, "since": "2s", "backoff_max_s": 0.2}
+    return ingest_settings(**defaults | values)
+
+
+def watch(
+    market: SimSettings,
+    until: Callable[[Seen], bool],
+    resume: dict[str, Resume] | None = None,
+    **values: object,
+) -> Seen:
+    """Run the client against the simulated exchange until `until` holds; fails at the deadline."""
+
+    async def go() -> Seen:
+        server = SimServer(market)
+        await server.start()
+        source = KrakenSource(client(server, **values))
+        seen = Seen(source, server)
+        try:
+            async with asyncio.timeout(DEADLINE_S), contextlib.aclosing(source.batches(resume or {})) as batches:
+                async for batch in batches:
+                    seen.trades.setdefault(batch.pair, []).extend(batch.trades)
+                    seen.refusals.extend(batch.refusals)
+                    if until(seen):
+                        return seen
+        finally:
+            await server.stop()
+        raise AssertionError("the source ended by itself")
+
+    return asyncio.run(go())

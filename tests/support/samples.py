@@ -1,0 +1,112 @@
+"""Records of the right shape, each a little different; any field may be changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tables.features import FEATURE_NAMES, FEATURE_SET
+from tables.records import TIMEFRAME_MS, Candle, DeadLetter, Features, Forecast
+
+__all__ = ["START_MS", "candle", "dead_letter", "features", "forecast"]
+
+START_MS = 1_526_169_600_000
+"""2018-05-13T00:00:00Z."""
+
+
+def candle(index: int = 0, pair: str = "BTC/USD", timeframe: str = "1m", **changes: Any) -> Candle:
+    """Make the candle of window `index`."""
+    step_ms = {str(name): length_ms for name, length_ms in TIMEFRAME_MS.items()}[timeframe]
+    made = Candle(
+        pair=pair,
+        timeframe=timeframe,
+        open_ms=START_MS + index * step_ms,
+        open=100.1 + index,
+        high=100.3 + index,
+        low=100.0 + index,
+        close=100.2 + index,
+        volume=1.1,
+        quote_volume=110.33,
+        buy_volume=0.4,
+        trades=3,
+        vwap=100.3,
+        first_trade_id=index * 3 + 1,
+        last_trade_id=index * 3 + 3,
+        closed=True,
+        revision=0,
+        synthetic=False,
+        closed_by="watermark",
+        source="sim",
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def features(index: int = 0, value: float | None = 0.1, **changes: Any) -> Features:
+    """Make the features of 1m window `index`, every indicator at `value`."""
+    made = Features(
+        pair="BTC/USD",
+        timeframe="1m",
+        open_ms=START_MS + index * 60_000,
+        open=1.0,
+        high=2.0,
+        low=0.5,
+        close=1.5 + index,
+        volume=3.0,
+        quote_volume=4.0,
+        buy_volume=1.0,
+        trades=5,
+        vwap=1.2,
+        revision=0,
+        synthetic=False,
+        source="sim",
+        feature_set=FEATURE_SET,
+        bars=index + 1,
+        values=dict.fromkeys(FEATURE_NAMES, value),
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def forecast(index: int = 0, pair: str = "BTC/USD", horizon_s: int = 60, **changes: Any) -> Forecast:
+    """Make the forecast of 1m window `index`."""
+    open_ms = START_MS + index * 60_000
+    made = Forecast(
+        pair=pair,
+        horizon_s=horizon_s,
+        made_at_ms=open_ms + 60_123,
+        feature_open_ms=open_ms,
+        target_ms=open_ms + 60_000 + horizon_s * 1_000,
+        base_price=100.0,
+        q05=99.0,
+        q25=99.5,
+        q50=100.1,
+        q75=100.4,
+        q95=101.0,
+        p_up=0.52,
+        model="ewma",
+        model_version="1",
+        model_alias="champion",
+        feature_set=FEATURE_SET,
+        trusted=True,
+        reasons=[],
+        expires_at_ms=open_ms + 120_000,
+        revision=0,
+        source="sim",
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def dead_letter(**changes: Any) -> DeadLetter:
+    """Make a dead letter whose payload is hostile to SQL."""
+    made = DeadLetter(
+        stage="candles",
+        reason="price-not-positive",
+        detail="price is -1",
+        payload='{"price":-1,"note":"file(\'/etc/hostname\') INTO OUTFILE"}',
+        topic="trades",
+        partition=2,
+        offset=77,
+        pair="BTC/USD",
+        at_ms=START_MS,
+    )
+    return msgspec.structs.replace(made, **changes)

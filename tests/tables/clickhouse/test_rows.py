@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import struct
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from redpanda.errors import BadInputError
+from tables.clickhouse import rows
+from tables.clickhouse.client import connect_async
+from tables.clickhouse.queries import candles, feature_table, forecasts
+from tables.clickhouse.settings import StoreSettings
+from tables.features import FEATURE_NAMES
+from tests.support.samples import START_MS, candle, dead_letter, features, forecast
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver import Client
+
+pytestmark = pytest.mark.component
+
+ALWAYS = (0, 2**62)
+COUNTER = itertools.count()
+
+
+def count(client: Client, table: str, final: str = "") -> int:
+    found: int = client.query(f"SELECT count() FROM {table} {final}").result_rows[0][0]  # noqa: S608  (names of ours)
+    return found
+
+
+def test_every_field_of_a_candle_comes_back(store_client: Client) -> None:
+    written = [
+        candle(0),
+        candle(1, synthetic=True, trades=0, first_trade_id=-1, last_trade_id=-1, closed_by="timer"),
+        candle(2, closed=False, closed_by="", revision=7, source="kraken"),
+    ]
+    assert rows.insert_candles(store_client, written, "a") == 3
+    assert candles(store_client, "BTC/USD", "1m", *ALWAYS, 10) == written[::-1]
+
+
+def test_every_field_of_a_forecast_comes_back(store_client: Client) -> None:
+    written = [forecast(0, trusted=False, reasons=["warm-up", "synthetic"]), forecast(1)]
+    assert rows.insert_forecasts(store_client, written, "a") == 2
+    assert forecasts(store_client, "BTC/USD", 60, *ALWAYS, 10) == written[::-1]
+
+
+def test_dead_letters_may_hold_any_text(store_client: Client) -> None:
+    assert rows.insert_dead_letters(store_client, [dead_letter()], "a") == 1
+    found = store_client.query("SELECT payload, reason, toUnixTimestamp64Milli(at) FROM dead_letters").result_rows
+    assert found == [(dead_letter().payload, "price-not-positive", START_MS)]
+
+
+def test_the_same_batch_and_token_again_writes_nothing(store_client: Client) -> None:
+    batch = [features(index) for index in range(5000)]
+    for _ in range(3):
+        assert rows.insert_features(store_client, batch, "features-0-0-4999") == 5000
+    assert count(store_client, "features") == 5000
+
+
+def test_another_token_with_equal_rows_is_settled_by_final(store_client: Client) -> None:
+    batch = [candle(index) for index in range(10)]
+    rows.insert_candles(store_client, batch, "a")
+    rows.insert_candles(store_client, batch, "b")
+    assert count(store_client, "candles") == 20
+    assert count(store_client, "candles", "FINAL") == 10
+
+
+def test_an_overlapping_batch_leaves_each_row_once(store_client: Client) -> None:
+    rows.insert_candles(store_client, [candle(index) for index in range(60)], "0-59")
+    rows.insert_candles(store_client, [candle(index) for index in range(30, 90)], "30-89")
+    assert candles(store_client, "BTC/USD", "1m", *ALWAYS, 200) == [candle(index) for index in reversed(range(90))]
+
+
+def test_a_revision_replaces_and_an_older_one_does_not(store_client: Client) -> None:
+    rows.insert_candles(store_client, [candle(0, revision=1, close=7.0)], "a")
+    rows.insert_candles(store_client, [candle(0, revision=2, close=8.0)], "b")
+    rows.insert_candles(store_client, [candle(0, revision=0, close=6.0)], "c")
+    assert [row.close for row in candles(store_client, "BTC/USD", "1m", *ALWAYS, 10)] == [8.0]
+
+
+def test_a_forecast_that_is_made_again_does_not_replace_the_published_one(store_client: Client) -> None:
+    first = forecast(0)
+    again = msgspec.structs.replace(first, made_at_ms=first.made_at_ms + 5000, q50=55.0, model_version="2")
+    rows.insert_forecasts(store_client, [again], "a")
+    rows.insert_forecasts(store_client, [first], "b")
+    rows.insert_forecasts(store_client, [again], "c")
+    assert forecasts(store_client, "BTC/USD", None, *ALWAYS, 10) == [first]
+    store_client.command("OPTIMIZE TABLE forecasts FINAL")
+    assert forecasts(store_client, "BTC/USD", None, *ALWAYS, 10) == [first]
+
+
+def test_fifteen_years_of_daily_candles_fit_one_batch(store_client: Client) -> None:
+    days = [candle(index - 5000, timeframe="1d") for index in range(5500)]
+    assert rows.insert_candles(store_client, days, "a") == 5500
+    assert count(store_client, "candles", "FINAL") == 5500
+
+
+def test_an_empty_batch_is_no_request(store_client: Client) -> None:
+    assert rows.insert_candles(store_client, [], "a") == 0
+    assert rows.insert_features(store_client, [], "a") == 0
+
+
+def test_features_of_another_version_are_bad_input(store_client: Client) -> None:
+    with pytest.raises(BadInputError, match=r"other names than the catalogue \(rsi_99\)"):
+        rows.insert_features(store_client, [features(0, values={**features().values, "rsi_99": 1.0})], "a")
+    assert count(store_client, "features") == 0
+
+
+def test_a_value_of_a_wrong_type_is_bad_input_and_writes_nothing(store_client: Client) -> None:
+    with pytest.raises(BadInputError):
+        rows.insert_candles(store_client, [candle(0), candle(1, trades=-1)], "a")
+    assert count(store_client, "candles") == 0
+
+
+def test_feature_names_in_another_order_land_in_their_columns(store_client: Client) -> None:
+    values: dict[str, float | None] = {name: float(index) for index, name in enumerate(FEATURE_NAMES)}
+    rows.insert_features(store_client, [features(0, values=dict(reversed(values.items())))], "a")
+    table = feature_table(store_client, "1m", ["BTC/USD"], *ALWAYS)
+    assert [table[name][0] for name in FEATURE_NAMES] == list(range(len(FEATURE_NAMES)))
+
+
+def test_the_asynchronous_writer_does_the_same(store_client: Client, store_settings: StoreSettings) -> None:
+    async def go() -> int:
+        client = await connect_async(store_settings)
+        batch = rows.candle_batch([candle(0), candle(1)])
+        written = await rows.insert_async(client, batch, "a") + await rows.insert_async(client, batch, "a")
+        await client.close()
+        return written
+
+    assert asyncio.run(go()) == 4
+    assert count(store_client, "candles") == 2
+
+
+@given(
+    values=st.lists(st.one_of(st.none(), st.floats(width=64)), min_size=len(FEATURE_NAMES), max_size=len(FEATURE_NAMES))
+)
+@hypothesis_settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.large_base_example],
+)
+def test_floats_come_back_bit_by_bit(store_client: Client, values: list[float | None]) -> None:
+    pair = f"X{next(COUNTER)}/USD"
+    row = features(0, pair=pair, values=dict(zip(FEATURE_NAMES, values, strict=True)))
+    rows.insert_features(store_client, [row], pair)
+    table = feature_table(store_client, "1m", [pair], *ALWAYS)
+    for name, value in row.values.items():
+        if value is None or math.isnan(value):
+            assert math.isnan(table[name][0])
+        else:
+            assert struct.pack("d", table[name][0]) == struct.pack("d", value)
+
+
+@given(prices=st.lists(st.floats(min_value=1e-12, max_value=1e12), min_size=4, max_size=40))
+@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_candle_prices_come_back_exactly(store_client: Client, prices: list[float]) -> None:
+    pair = f"Y{next(COUNTER)}/USD"
+    written = [candle(index, pair=pair, close=price, volume=1 / price) for index, price in enumerate(prices)]
+    rows.insert_candles(store_client, written, pair)
+    assert candles(store_client, pair, "1m", *ALWAYS, 100) == written[::-1]
