@@ -1,0 +1,1 @@
+"""Dataset, models, tuning, gate and registry; no stream, no HTTP."""

@@ -1,0 +1,131 @@
+"""What every forecasting model is: scaled-return quantiles behind one small interface."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import msgspec
+import numpy as np
+
+from ml.inputs import INPUT_NAMES, MIN_SIGMA, inputs, raw_row
+from redpanda.errors import BadInputError
+from tables.features.catalog import FEATURE_SET
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tables.records import Features
+
+__all__ = ["LEVELS", "WARM_UP_BARS", "ForecastModel", "Origin", "Quantiles", "probability_up"]
+
+LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
+WARM_UP_BARS: Final = 130
+"""Candles after which all indicators but one MACD signal are warm; nothing earlier is trained on (count)."""
+_LEVELS: Final = np.array(LEVELS)
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """A forecast: price quantiles, sorted, and the probability of a price above the last close."""
+
+    q05: float
+    q25: float
+    q50: float
+    q75: float
+    q95: float
+    p_up: float
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which version of what a loaded model is."""
+
+    horizon_s: int
+    version: str = "0"
+    alias: str = ""
+    feature_set: str = FEATURE_SET
+    source: str = ""
+    """Where its training data came from: `kraken`, `sim`, `replay:FILE`; empty for the untrained baseline."""
+
+
+class ForecastModel(ABC):
+    """Quantiles of the log return over the horizon, in units of sigma_60 * sqrt(horizon in minutes).
+
+    A model differs from another one only in `scaled`; prices, sorting and probabilities are made here.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self._root_minutes = math.sqrt(origin.horizon_s / 60)
+
+    @property
+    def version(self) -> str:
+        """Version of its registered model."""
+        return self.origin.version
+
+    @property
+    def alias(self) -> str:
+        """Alias it was loaded by, for example `champion`."""
+        return self.origin.alias
+
+    @property
+    def horizon_s(self) -> int:
+        """How far it looks (s)."""
+        return self.origin.horizon_s
+
+    @property
+    def feature_set(self) -> str:
+        """Hash of the features it understands."""
+        return self.origin.feature_set
+
+    @abstractmethod
+    def scaled(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Give sorted scaled quantiles [n, 5] of inputs [n, len(INPUT_NAMES)]."""
+
+    def quantiles(self, features: Features) -> Quantiles | None:
+        """Forecast from one record.
+
+        Returns
+        -------
+        None while the volatility is not known or zero. A record of fewer than `WARM_UP_BARS` bars is
+        answered: the caller marks the forecast as untrusted.
+
+        Raises
+        ------
+        BadInputError
+            The record was made with other feature definitions than the model.
+        """
+        if features.feature_set != self.origin.feature_set:
+            raise BadInputError(
+                f"features of set {features.feature_set} met a model of set {self.origin.feature_set}: "
+                "restart worker and trainer on the same version of tickcast, then train again"
+            )
+        sigma = features.values.get("ewma_vol_60")
+        if sigma is None or not sigma > MIN_SIGMA:
+            return None
+        scaled = self.scaled(inputs(raw_row(features)))[0]
+        prices = features.close * np.exp(scaled * (sigma * self._root_minutes))
+        q05, q25, q50, q75, q95 = prices.tolist()
+        return Quantiles(q05, q25, q50, q75, q95, probability_up(scaled))
+
+    def returns(self, x: npt.NDArray[np.float32], sigma: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Give log-return quantiles [n, 5]; sigma is the volatility per minute [n]."""
+        return self.scaled(x) * (sigma * self._root_minutes)[:, None]
+
+
+def probability_up(scaled: npt.NDArray[np.float64]) -> float:
+    """Read P(return > 0) off the piecewise linear distribution through the quantiles.
+
+    Beyond the outer quantiles it stays at 0.05 or 0.95: five points say nothing about the tails.
+    """
+    return float(1.0 - np.interp(0.0, scaled, _LEVELS))
+
+
+def check_width(x: npt.NDArray[np.float32]) -> None:
+    """Refuse inputs that are not [n, len(INPUT_NAMES)]."""
+    if x.ndim != 2 or x.shape[1] != len(INPUT_NAMES):  # noqa: PLR2004  # a matrix
+        raise BadInputError(f"model inputs must be [n, {len(INPUT_NAMES)}], not {x.shape}")

@@ -1,0 +1,88 @@
+"""Settings of models, registry and trainer. Environment prefix `TICKCAST_`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+__all__ = ["MlSettings", "TrainerSettings"]
+
+CommaList = NoDecode  # the environment gives `60,300,900`, not JSON
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class MlSettings(BaseSettings):
+    """What the predictor and the trainer both need: horizons and the registry."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TICKCAST_", frozen=True, use_attribute_docstrings=True, extra="ignore"
+    )
+
+    home: Path = Path(".tickcast")
+    """Folder of everything that tickcast keeps on this machine."""
+
+    horizons_s: Annotated[tuple[int, ...], CommaList] = (60, 300, 900)
+    """Forecast horizons, whole minutes (s, separated by commas)."""
+
+    mlflow_uri: str = ""
+    """MLflow tracking and registry URI; empty: `sqlite:///<home>/mlflow/registry.db`."""
+
+    @field_validator("horizons_s", mode="before")
+    @classmethod
+    def _split_horizons(cls, value: object) -> object:
+        return _split(value)
+
+    @field_validator("horizons_s")
+    @classmethod
+    def _whole_minutes(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or any(horizon <= 0 or horizon % 60 for horizon in value):
+            raise ValueError("every horizon must be a positive multiple of 60 s, for example 60,300,900")
+        return tuple(sorted(set(value)))
+
+
+class TrainerSettings(MlSettings):
+    """How often, on what and how long to train."""
+
+    pairs: Annotated[tuple[str, ...], CommaList] = ("BTC/USD", "ETH/USD", "SOL/USD", "ADA/USD")
+    """Pairs to pool (separated by commas)."""
+
+    source: str = "kraken"
+    """Where the trades come from, `kraken`, `sim` or `replay:FILE`; a tag of every model."""
+
+    train_min_candles: int = Field(default=1_000, ge=200)
+    """1m candles needed before the first training, as a mean over the pairs that have any (count)."""
+
+    train_history_days: float = Field(default=30.0, gt=0, le=400)
+    """Length of the window that is trained and tested on, back from now (days)."""
+
+    train_interval_s: float = Field(default=1_800.0, ge=5)
+    """Time from the end of one training to the start of the next (s)."""
+
+    train_poll_s: float = Field(default=3.0, gt=0)
+    """Time between looks into the store while waiting for candles (s)."""
+
+    tune_trials: int = Field(default=12, ge=0)
+    """Optuna trials per horizon and day of data (count); 0: the defaults of `ml.catboost_model`."""
+
+    tune_budget_s: float = Field(default=8.0, ge=0)
+    """Time for tuning per horizon and training (s)."""
+
+    train_threads: int = Field(default=2, ge=1, le=64)
+    """Threads of CatBoost (count)."""
+
+    train_nice: int = Field(default=10, ge=0, le=19)
+    """Politeness of the training process: the live stream shares its cores and comes first (nice value)."""
+
+    train_seed: int = Field(default=20_180_513, ge=0)
+    """Base of every random number of a training."""
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: object) -> object:
+        return _split(value)

@@ -1,0 +1,288 @@
+"""The trainer: waits for candles, trains every horizon again and again, tells how it stands.
+
+A refusal is the normal case: most challengers do not beat what serves, and then nothing changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any, Final
+
+from ml import job
+from ml.evaluate import as_percent
+from ml.lock import LockHeldError, file_lock
+from ml.registry import Registry
+from ml.source import CandleSource, StoreSource
+from ml.training import HorizonReport
+from redpanda.errors import BadInputError, TickcastError, UnreachableError
+from tables.status import Progress, Status, write_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.context import SpawnProcess
+
+    from ml.settings import TrainerSettings
+
+__all__ = ["Trainer", "run"]
+
+_STATUS_EVERY_S: Final = 1.0
+_RETRY_S: Final = 30.0  # after a failure that a person has to look at
+_KILL_AFTER_S: Final = 1.0
+_LEAVE_S: Final = 30.0  # what a process of low priority may need to end after its last word
+_log = logging.getLogger("tickcast.trainer")
+
+
+def run(settings: TrainerSettings, store: Any, once: bool) -> list[HorizonReport]:
+    """Train until SIGTERM or SIGINT; with `once`, train now and return.
+
+    Parameters
+    ----------
+    store
+        `tables.clickhouse.settings.StoreSettings`.
+
+    Returns
+    -------
+    The reports of the last training, one a horizon; empty when it was stopped before.
+
+    Raises
+    ------
+    UnreachableError
+        With `once`: store or registry did not answer. Without, this is a status, and it tries again.
+    BadInputError
+        With `once`: too few candles; every horizon has a champion all the same.
+    """
+    return Trainer(settings, StoreSource(settings, store)).run(once=once)
+
+
+class _Stopped(Exception):  # noqa: N818  # not an error: the way out of any wait
+    """SIGTERM or SIGINT came."""
+
+
+class Trainer:
+    """One run of a trainer process; the work itself is done in `ml.job`."""
+
+    def __init__(self, settings: TrainerSettings, source: CandleSource) -> None:
+        self._settings = settings
+        self._source = source
+        self._status = Status(name="trainer", state="starting", detail={"source": settings.source})
+        self._reports: dict[int, HorizonReport] = {}
+        self._asking = False
+        self._wake, self._waker = socket.socketpair()
+
+    def stop(self) -> None:
+        """Make `run` return within seconds; from any thread or signal handler."""
+        with suppress(OSError):  # it has returned already
+            self._waker.send(b"\0")
+
+    def run(self, *, once: bool) -> list[HorizonReport]:
+        """See `ml.trainer.run`."""
+        with self._signals():
+            try:
+                self._once() if once else self._forever()
+            except _Stopped:
+                self._say("stopping")
+            except TickcastError as error:
+                self._say("failed", error=str(error))
+                raise
+            finally:
+                self._wake.close()
+                self._waker.close()
+        return list(self._reports.values())
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        stops = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, self._on_signal) for number in stops]
+        try:
+            yield
+        finally:
+            for number, handler in zip(stops, before, strict=True):
+                signal.signal(number, handler)
+
+    def _on_signal(self, *_: object) -> None:
+        self.stop()
+        if self._asking:  # a store that hangs must not hold the process; elsewhere the next wait ends it
+            raise _Stopped
+
+    def _counts(self) -> dict[str, int]:
+        self._asking = True
+        try:
+            return self._source.counts()
+        finally:
+            self._asking = False
+
+    def _once(self) -> None:
+        self._until_champions()
+        counts = self._counts()
+        if not self._enough(counts):
+            raise BadInputError(
+                f"too few 1m candles to train on: {counts or 'none'}, needed are "
+                f"{self._settings.train_min_candles} a pair; let the worker run on, "
+                "or lower TICKCAST_TRAIN_MIN_CANDLES"
+            )
+        try:
+            self._train()
+        except LockHeldError as error:
+            raise TickcastError(f"another training runs (pid {error}): wait for it, or stop it") from error
+        self._say("idle")
+
+    def _forever(self) -> None:
+        self._say("starting")
+        while True:
+            try:
+                self._until_champions()
+                self._until_enough()
+                self._train()
+            except UnreachableError as error:
+                _log.warning("%s", error)
+                self._rest("waiting", self._settings.train_poll_s, error=str(error))
+            except LockHeldError as error:
+                self._rest("waiting", self._settings.train_poll_s, error=f"another training runs (pid {error})")
+            except TickcastError as error:
+                _log.error("%s; next try in %.0f s", error, _RETRY_S)
+                self._rest("failed", _RETRY_S, error=str(error))
+            else:
+                self._rest("idle", self._settings.train_interval_s)
+
+    def _until_champions(self) -> None:
+        """Let there be a champion of every horizon before any data are there."""
+        registry = Registry(self._settings)
+        if any(registry.champion_version(horizon_s) is None for horizon_s in self._settings.horizons_s):
+            self._work("baseline", "starting")
+
+    def _until_enough(self) -> None:
+        while not self._enough(counts := self._counts()):
+            done = min(self._needed(counts), sum(counts.values()))
+            progress = Progress("candles to train on", done, self._needed(counts))
+            self._rest("waiting", self._settings.train_poll_s, progress=progress, candles=counts)
+
+    def _needed(self, counts: dict[str, int]) -> int:
+        return self._settings.train_min_candles * max(1, len(counts))
+
+    def _enough(self, counts: dict[str, int]) -> bool:
+        return sum(counts.values()) >= self._needed(counts)
+
+    def _train(self) -> None:
+        with file_lock(self._settings.home / "trainer.lock", wait=False):
+            started_s = time.monotonic()
+            self._work("train", "training")
+            self._status.counters["trainings"] = self._status.counters.get("trainings", 0) + 1
+            self._status.detail["training_s"] = round(time.monotonic() - started_s, 1)
+
+    def _work(self, task: job.Task, state: str) -> None:
+        """Run a task in its own process and follow it."""
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(
+            target=job.main,
+            args=(there, task, self._settings, self._source),
+            daemon=True,
+            name=f"tickcast {task}",
+        )
+        process.start()
+        there.close()
+        try:
+            self._follow(here, state)
+            self._pause(_LEAVE_S, process.sentinel)
+        finally:
+            _end(process)
+            here.close()
+        if process.exitcode != 0:
+            raise TickcastError(
+                f"the {task} process died (exit code {process.exitcode}): its last words are in the log; "
+                "if it was killed, give it memory or lower TICKCAST_TRAIN_HISTORY_DAYS"
+            )
+
+    def _follow(self, messages: Any, state: str) -> None:
+        progress: Progress | None = None
+        while True:
+            self._say(state, progress=progress)
+            self._pause(_STATUS_EVERY_S, messages)
+            while messages.poll():
+                try:
+                    message = messages.recv()
+                except EOFError:
+                    return
+                if isinstance(message, job.Failure):
+                    kind = UnreachableError if message.kind == "UnreachableError" else TickcastError
+                    raise kind(message.text)
+                if isinstance(message, HorizonReport):
+                    self._reports[message.horizon_s] = message
+                    _tell(message)
+                else:
+                    progress = message
+
+    def _rest(self, state: str, seconds: float, progress: Progress | None = None, **detail: Any) -> None:
+        """Wait and go on telling the state."""
+        until_s = time.monotonic() + seconds
+        while (left_s := until_s - time.monotonic()) > 0:
+            self._say(state, progress=progress, next_in_s=round(left_s), **detail)
+            self._pause(min(_STATUS_EVERY_S, left_s))
+
+    def _pause(self, seconds: float, *others: Any) -> None:
+        if self._wake in wait([self._wake, *others], timeout=seconds):
+            raise _Stopped
+
+    def _say(self, state: str, progress: Progress | None = None, **detail: Any) -> None:
+        status = self._status
+        status.state, status.progress = state, progress
+        kept: dict[str, object] = {key: status.detail[key] for key in ("source", "training_s") if key in status.detail}
+        status.detail = {
+            **kept,
+            "horizons": {str(h): _summary(r) for h, r in self._reports.items()},
+            **detail,
+        }
+        status.counters["promoted"] = sum(report.promoted for report in self._reports.values())
+        status.counters["refused"] = len(self._reports) - status.counters["promoted"]
+        write_status(self._settings.home, status)
+
+
+def _end(process: SpawnProcess) -> None:
+    """Abandon what still runs: registry and artefacts stay whole, for the alias is set last."""
+    if process.is_alive():
+        process.terminate()
+        process.join(_KILL_AFTER_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _summary(report: HorizonReport) -> dict[str, Any]:
+    return {
+        "verdict": "promoted" if report.promoted else "refused",
+        "why": report.reasons,
+        "skill": report.skill,
+        "mae_skill": report.mae_skill,
+        "coverage90": report.coverage90,
+        "version": report.version,
+        "champion": report.champion_version,
+        "rows": report.rows,
+        "trials": report.trials,
+    }
+
+
+def _tell(report: HorizonReport) -> None:
+    if report.promoted:
+        _log.info(
+            "%d s: version %s promoted, pinball skill %s over the baseline",
+            report.horizon_s,
+            report.version,
+            as_percent(report.skill or 0.0),
+        )
+    else:
+        _log.info(
+            "%d s: version %s stays champion; the challenger is refused: %s",
+            report.horizon_s,
+            report.champion_version,
+            "; ".join(report.reasons),
+        )

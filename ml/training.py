@@ -1,0 +1,219 @@
+"""One horizon from prepared rows to a registered version with a verdict."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from ml import dataset
+from ml.baseline import BaselineModel
+from ml.catboost_model import Params, fit_model
+from ml.errors import ModelRefusedError
+from ml.evaluate import Metrics, diebold_mariano, folds, measure, pinball, skill
+from ml.gate import Check, Verdict, decide
+from ml.inputs import INPUT_SET
+from ml.model import LEVELS, Origin
+from ml.registry import Record, Registry
+from ml.tuning import tune
+from redpanda.errors import UnreachableError
+from tables.features.catalog import FEATURE_SET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ml.model import ForecastModel
+    from ml.settings import TrainerSettings
+
+__all__ = ["HorizonReport", "contract", "train_horizon"]
+
+_MEDIAN: Final = LEVELS.index(0.5)
+_MIN_BLOCK: Final = 100  # rows of a block below which nothing is fitted or judged
+_log = logging.getLogger("tickcast.trainer")
+
+
+class HorizonReport(msgspec.Struct, frozen=True):
+    """What one training of one horizon came to."""
+
+    horizon_s: int
+    promoted: bool
+    reasons: list[str]
+    """Checks of the gate that failed, or why nothing was trained; empty when promoted."""
+    version: str
+    """Of the challenger; empty where nothing was registered."""
+    champion_version: str
+    """Who serves after this training."""
+    rows: dict[str, int] = {}
+    """Of the blocks `train` (every h-th label), `calibration`, `test`."""
+    skill: float | None = None
+    """Pinball skill over the trained baseline on the test block (share)."""
+    mae_skill: float | None = None
+    dm_baseline: float | None = None
+    coverage90: float | None = None
+    metrics: dict[str, Metrics] = {}
+    """`challenger`, `baseline`, `champion` on the same rows."""
+    checks: list[Check] = []
+    params: Params | None = None
+    trials: int = 0
+
+
+class Scored(NamedTuple):
+    """One model on the test block."""
+
+    quantiles: np.ndarray[Any, np.dtype[np.float64]]
+    loss: np.ndarray[Any, np.dtype[np.float64]]
+    error: np.ndarray[Any, np.dtype[np.float64]]
+    """Absolute error of the median (log return)."""
+
+
+def contract(quality: dataset.Quality) -> str | None:
+    """Name what the data broke; None where it may be trained on."""
+    if quality.duplicates:
+        return f"{quality.duplicates} duplicate rows"
+    if quality.bad_prices:
+        return f"{quality.bad_prices} rows with prices out of order"
+    if quality.nan_share > 0.05:  # noqa: PLR2004  # flat markets leave a few
+        return f"{quality.nan_share:.1%} of warm feature values are missing"
+    return None
+
+
+def train_horizon(
+    table: dataset.Table,
+    horizon_s: int,
+    settings: TrainerSettings,
+    registry: Registry,
+    progress: Callable[[str, int, int], None],
+) -> HorizonReport:
+    """Tune, train, calibrate, test once, decide, register, and promote where the gate says so.
+
+    Parameters
+    ----------
+    progress
+        Called with a label and what is done of how much.
+
+    Raises
+    ------
+    UnreachableError
+        The registry did not answer: nothing is promoted.
+    """
+    blocks = dataset.split(dataset.samples(table, horizon_s), horizon_s)
+    train = dataset.every_hth(blocks.train, horizon_s)
+    rows = {"train": len(train), "calibration": len(blocks.calibration), "test": len(blocks.test)}
+    if min(rows.values()) < _MIN_BLOCK:
+        thin = f"too few rows: {rows}, needed are {_MIN_BLOCK} in each block"
+        return HorizonReport(horizon_s, False, [thin], "", registry.champion_version(horizon_s) or "", rows)
+    label = f"{horizon_s // 60} min"
+    tuned = tune(blocks.train, horizon_s, settings, lambda done, all_: progress(f"tuning {label}", done, all_))
+    origin = Origin(horizon_s, source=settings.source)
+
+    def step(iteration: int, _loss: float | None) -> bool:
+        progress(f"training {label}", iteration, tuned.params.iterations)
+        return True
+
+    model, trained = fit_model(
+        train,
+        blocks.calibration,
+        tuned.params,
+        origin,
+        threads=settings.train_threads,
+        seed=settings.train_seed,
+        step=step,
+    )
+    baseline = BaselineModel.fit(origin, np.concatenate([train.y, blocks.calibration.y]))
+    models = {"challenger": model, "baseline": baseline, "champion": _champion(registry, horizon_s)}
+    report = judge(models, blocks.test, table.quality)
+    report = msgspec.structs.replace(report, rows=rows, params=tuned.params, trials=tuned.trials)
+    return _register(report, model, trained, table, settings, registry)
+
+
+def _champion(registry: Registry, horizon_s: int) -> ForecastModel | None:
+    try:
+        return registry.champion(horizon_s)
+    except (ModelRefusedError, UnreachableError) as error:
+        _log.warning("the champion cannot be compared with: %s", error)
+        return None
+
+
+def _score(model: ForecastModel, test: dataset.Samples) -> Scored:
+    quantiles = model.returns(test.x, test.sigma)
+    return Scored(quantiles, pinball(test.ret, quantiles), np.abs(test.ret - quantiles[:, _MEDIAN]))
+
+
+def judge(models: Mapping[str, ForecastModel | None], test: dataset.Samples, quality: dataset.Quality) -> HorizonReport:
+    """Score all models on the same rows and put the evidence before the gate."""
+    scored = {name: _score(model, test) for name, model in models.items() if model is not None}
+    challenger, baseline, champion = scored["challenger"], scored["baseline"], scored.get("champion")
+    model = models["challenger"]
+    assert model is not None  # noqa: S101  # for the type checker
+    horizon_s = model.horizon_s
+
+    def dm(loss: Any, reference: Any) -> float:
+        return diebold_mariano(loss, reference, test.open_ms, horizon_s)
+
+    parts = folds(test.open_ms, horizon_s)
+    dm_baseline = dm(challenger.loss, baseline.loss)
+    over_baseline = skill(challenger.loss, baseline.loss)
+    verdict: Verdict = decide(
+        dm_baseline=dm_baseline,
+        dm_champion=dm(challenger.loss, champion.loss) if champion else None,
+        skill=over_baseline,
+        mae_dm=dm(challenger.error, baseline.error),
+        fold_coverage90=[measure(test.ret[part], challenger.quantiles[part]).coverage90 for part in parts],
+        fold_skill=[skill(challenger.loss[part], baseline.loss[part]) for part in parts],
+        contract=contract(quality),
+        hashes_match=model.feature_set == FEATURE_SET,
+    )
+    metrics = {name: measure(test.ret, one.quantiles) for name, one in scored.items()}
+    return HorizonReport(
+        horizon_s=horizon_s,
+        promoted=verdict.promote,
+        reasons=verdict.reasons,
+        version="",
+        champion_version="",
+        skill=over_baseline,
+        mae_skill=skill(challenger.error, baseline.error),
+        dm_baseline=dm_baseline if math.isfinite(dm_baseline) else None,
+        coverage90=metrics["challenger"].coverage90,
+        metrics=metrics,
+        checks=verdict.checks,
+    )
+
+
+def _register(
+    report: HorizonReport,
+    model: ForecastModel,
+    trained: Any,
+    table: dataset.Table,
+    settings: TrainerSettings,
+    registry: Registry,
+) -> HorizonReport:
+    quality = table.quality
+    numbers = {
+        f"{name}.{key}": float(value)
+        for name, metrics in report.metrics.items()
+        for key, value in msgspec.to_builtins(metrics).items()
+    }
+    numbers |= {"pinball_skill": report.skill or 0.0, "mae_skill": report.mae_skill or 0.0}
+    record = Record(
+        tags={
+            "kind": model.name,
+            "source": settings.source,
+            "pairs": ",".join(table.pairs),
+            "data_from_ms": str(quality.first_ms),
+            "data_to_ms": str(quality.last_ms),
+            "verdict": "promote" if report.promoted else "refuse",
+            "refused_for": "; ".join(report.reasons),
+        },
+        params={key: str(value) for key, value in msgspec.to_builtins(report.params).items()}
+        | {"input_set": INPUT_SET, "seed": str(settings.train_seed), "trials": str(report.trials)},
+        metrics=numbers,
+        verdict=msgspec.to_builtins({"report": report, "quality": quality}),
+    )
+    version = registry.register(model, record, trained)
+    if report.promoted:
+        registry.promote(model.horizon_s, version)
+    champion = registry.champion_version(model.horizon_s) or ""
+    return msgspec.structs.replace(report, version=version, champion_version=champion)
