@@ -1,0 +1,1 @@
+"""The stream, one file a stage: thin shells around the folds in `tables`."""

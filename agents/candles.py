@@ -1,0 +1,190 @@
+"""Candles stage: `trades` in, `candles`, `candles-live` and `trades-late` out; state in a RocksDB table.
+
+Order of a chunk: fold, deliver and wait for the broker, write the table, say done. The table can so never be
+ahead of what was delivered, and a crash anywhere repeats work that the fold and the sinks absorb.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from aiokafka.partitioner import murmur2
+
+from agents.chunks import Chunk, ChunkApp
+from agents.send import Record, deliver, deliver_dead_letters, encode
+from agents.stage import Decoder, WorkerState, dead_letter, register
+from redpanda.topics import CANDLES, CANDLES_LIVE, TRADES, TRADES_LATE
+from tables.candles import CandleRules, FoldOutput, PairCandles
+from tables.candles.feed_clock import FeedClock
+from tables.candles.state import state_key
+from tables.records import DeadLetter, Trade
+
+__all__ = ["CandlesStage"]
+
+LIVE_EVERY_S: Final = 0.2
+_STAGE: Final = "candles"
+
+
+class _Pair:
+    """One pair on this worker."""
+
+    __slots__ = ("fold", "live_at_s", "live_due", "seen_at_s")
+
+    def __init__(self, fold: PairCandles) -> None:
+        self.fold = fold
+        self.seen_at_s = time.monotonic()
+        self.live_at_s = 0.0
+        self.live_due = False
+
+
+class CandlesStage:
+    """The thin shell around `tables.candles`."""
+
+    def __init__(self, app: ChunkApp, state: WorkerState, table: Any, rules: CandleRules, partitions: int) -> None:
+        self._app = app
+        self._state = state
+        self._table = table
+        self._rules = rules
+        self._partitions = partitions
+        self._decoder: Decoder[list[Trade]] = Decoder(list[Trade])
+        self._pairs: dict[int, dict[str, _Pair]] = {}
+        self._generation: dict[int, int] = {}
+        self._feed = FeedClock(rules.feed_alive_ms)
+        app.tick_topics.add(TRADES)
+        register(app, state, TRADES, _STAGE, self.handle)
+
+    async def handle(self, chunk: Chunk) -> None:
+        """Fold one chunk (or tick) and make its effects durable."""
+        pairs = self._pairs_of(chunk)
+        letters: list[DeadLetter] = []
+        now_ms: int | None = None
+        if len(chunk):
+            touched = self._apply(chunk, pairs, letters)
+        else:
+            touched = self._idle(pairs)
+            now_ms = time.time_ns() // 1_000_000
+        outputs = [
+            (pair, one.fold.settle(now_ms, feed_alive=self._is_silent(one.fold, now_ms)))
+            for pair, one in touched.items()
+        ]
+        await self._deliver(chunk, outputs, letters, pairs)
+        for pair, output in outputs:
+            if output.row is not None:
+                self._table[state_key(pair)] = output.row
+        chunk.done()
+        if len(chunk):
+            self._state.last_at_ns[_STAGE] = time.time_ns()
+
+    def _pairs_of(self, chunk: Chunk) -> dict[str, _Pair]:
+        """Give the pairs of a partition; after a rebalance they are read from the table again."""
+        partition = chunk.tp.partition
+        if self._generation.get(partition) != chunk.generation:
+            self._generation[partition] = chunk.generation
+            self._pairs[partition] = {
+                pair: _Pair(self._load(pair)) for pair in self._known_pairs() if self._partition(pair) == partition
+            }
+        return self._pairs[partition]
+
+    def _known_pairs(self) -> list[str]:
+        return [key.decode() for key in self._table]
+
+    def _partition(self, pair: str) -> int:
+        return int(murmur2(pair.encode()) & 0x7FFFFFFF) % self._partitions
+
+    def _load(self, pair: str) -> PairCandles:
+        return PairCandles(pair, self._rules, self._table.get)
+
+    def _apply(self, chunk: Chunk, pairs: dict[str, _Pair], letters: list[DeadLetter]) -> dict[str, _Pair]:
+        envelopes, bad = self._decoder.decode(chunk, _STAGE)
+        letters += bad
+        touched: dict[str, _Pair] = {}
+        # Envelopes of a pair with one append time, which is that of the producer's batch, are folded in one call.
+        waiting: dict[str, tuple[int, list[Trade]]] = {}
+        timestamps_ms = chunk.timestamps_ms
+        for at, trades in envelopes:
+            if not trades or trades[0].pair != trades[-1].pair:
+                reason = "mixed-pairs" if trades else "empty-envelope"
+                letters.append(dead_letter(chunk, at, _STAGE, reason, "an envelope holds 1..N trades of one pair"))
+                continue
+            pair, at_ms = trades[0].pair, timestamps_ms[at]
+            before = waiting.get(pair)
+            if before is not None and before[0] == at_ms:
+                before[1].extend(trades)
+                continue
+            if before is not None:
+                self._fold(pair, *before, pairs, touched)
+            waiting[pair] = (at_ms, trades)
+        for pair, (at_ms, trades) in waiting.items():
+            self._fold(pair, at_ms, trades, pairs, touched)
+        return touched
+
+    def _fold(
+        self, pair: str, at_ms: int, trades: list[Trade], pairs: dict[str, _Pair], touched: dict[str, _Pair]
+    ) -> None:
+        one = touched.get(pair)
+        if one is None:
+            one = pairs.get(pair)
+            if one is None:
+                one = pairs[pair] = _Pair(self._load(pair))
+            one.seen_at_s, one.live_due = time.monotonic(), True
+            touched[pair] = one
+        self._feed.note(at_ms, trades[-1].ts_ns)
+        one.fold.apply(trades, (at_ms + self._rules.future_tolerance_ms) * 1_000_000)
+
+    def _idle(self, pairs: dict[str, _Pair]) -> dict[str, _Pair]:
+        limit_s = time.monotonic() - self._rules.idle_close_ms / 1_000
+        return {pair: one for pair, one in pairs.items() if one.seen_at_s <= limit_s}
+
+    def _is_silent(self, fold: PairCandles, now_ms: int | None) -> bool:
+        return now_ms is not None and self._feed.is_silence(fold.state.max_ts_ns, now_ms)
+
+    async def _deliver(
+        self, chunk: Chunk, outputs: list[tuple[str, FoldOutput]], letters: list[DeadLetter], pairs: dict[str, _Pair]
+    ) -> None:
+        candles: list[Record] = []
+        late: list[Record] = []
+        counters = self._state.counters
+        for pair, output in outputs:
+            key = pair.encode()
+            candles += [(key, encode(candle)) for candle in output.candles]
+            late += [(key, encode(one)) for one in output.late]
+            letters += [_refused(chunk, trade, reason) for trade, reason in output.refused]
+            counters["trades"] += output.applied
+            counters["duplicates"] += output.duplicates
+            counters["late"] += len(output.late)
+            counters["candles"] += len(output.candles)
+        counters["dead_letters"] += len(letters)
+        partition = chunk.tp.partition
+        await deliver(self._app, CANDLES, partition, candles)
+        await deliver(self._app, TRADES_LATE, partition, late)
+        await deliver_dead_letters(self._app, partition, letters)
+        await deliver(self._app, CANDLES_LIVE, partition, self._live(pairs))
+
+    def _live(self, pairs: dict[str, _Pair]) -> list[Record]:
+        """Give the open 1m candles that changed, at most five a second a pair."""
+        records: list[Record] = []
+        now_s = time.monotonic()
+        for pair, one in pairs.items():
+            if not one.live_due or now_s - one.live_at_s < LIVE_EVERY_S:
+                continue
+            candle = one.fold.live()
+            if candle is not None:
+                records.append((pair.encode(), encode(candle)))
+                self._state.live_close[pair] = candle.close
+            one.live_at_s, one.live_due = now_s, False
+        return records
+
+
+def _refused(chunk: Chunk, trade: Trade, reason: str) -> DeadLetter:
+    return DeadLetter(
+        stage=_STAGE,
+        reason=reason,
+        detail=f"trade {trade.trade_id} at {trade.ts_ns} ns: price {trade.price}, qty {trade.qty}",
+        payload=encode(trade).decode(),
+        topic=chunk.tp.topic,
+        partition=chunk.tp.partition,
+        offset=chunk.first_offset,
+        pair=trade.pair,
+        at_ms=time.time_ns() // 1_000_000,
+    )

@@ -1,0 +1,61 @@
+"""Features stage: closed `candles` in, `features` out; state in a RocksDB table, one row a pair and timeframe."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from agents.chunks import Chunk, ChunkApp
+from agents.send import Record, deliver, deliver_dead_letters, encode
+from agents.stage import Decoder, WorkerState, register
+from redpanda.topics import CANDLES, FEATURES
+from tables.features.fold import PairFeatures, features_key
+from tables.records import Candle
+
+__all__ = ["FeaturesStage"]
+
+_STAGE: Final = "features"
+
+
+class FeaturesStage:
+    """The thin shell around `tables.features`; same order of effects as the candles stage."""
+
+    def __init__(self, app: ChunkApp, state: WorkerState, table: Any, revisable_ms: int) -> None:
+        self._app = app
+        self._state = state
+        self._table = table
+        self._revisable_ms = revisable_ms
+        self._decoder: Decoder[Candle] = Decoder(Candle)
+        self._folds: dict[int, dict[tuple[str, str], PairFeatures]] = {}
+        self._generation: dict[int, int] = {}
+        register(app, state, CANDLES, _STAGE, self.handle)
+
+    async def handle(self, chunk: Chunk) -> None:
+        """Fold one chunk of candles and make its effects durable."""
+        partition = chunk.tp.partition
+        if self._generation.get(partition) != chunk.generation:
+            self._generation[partition] = chunk.generation
+            self._folds[partition] = {}
+        folds = self._folds[partition]
+        candles, letters = self._decoder.decode(chunk, _STAGE)
+        rows: list[Record] = []
+        touched: set[tuple[str, str]] = set()
+        for _, candle in candles:
+            if not candle.closed:
+                continue
+            key = (candle.pair, candle.timeframe)
+            fold = folds.get(key)
+            if fold is None:
+                fold = folds[key] = PairFeatures(*key, self._revisable_ms, self._table.get)
+            found = fold.apply(candle)
+            if not found:
+                # Older than the ring: the candle is corrected, its features stay as they were.
+                self._state.counters["corrections_too_old"] += 1
+            rows += [(candle.pair.encode(), encode(row)) for row in found]
+            touched.add(key)
+        await deliver(self._app, FEATURES, partition, rows)
+        await deliver_dead_letters(self._app, partition, letters)
+        for key in sorted(touched):
+            self._table[features_key(*key)] = folds[key].pack()
+        self._state.counters["features"] += len(rows)
+        self._state.counters["dead_letters"] += len(letters)
+        chunk.done()

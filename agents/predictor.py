@@ -1,0 +1,191 @@
+"""Predictor stage: `features` of closed 1m candles in, `forecasts` out, by whichever models are champion.
+
+The champion aliases are asked once a second in a thread; a new model is loaded and proven there and then swapped
+in by one assignment. A registry that is down, or a bad artefact, leaves the last good model in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+import msgspec
+
+from agents.chunks import Chunk, ChunkApp
+from agents.send import Record, deliver, deliver_dead_letters, encode
+from agents.stage import Decoder, WorkerState, dead_letter, register
+from ml.model import WARM_UP_BARS, ForecastModel
+from ml.registry import Registry
+from redpanda.errors import BadInputError, TickcastError
+from redpanda.topics import FEATURES, FORECASTS
+from tables.records import MINUTE_MS, DeadLetter, Features, Forecast
+
+__all__ = ["ChampionWatch", "PredictorStage", "forecast"]
+
+logger = logging.getLogger("tickcast.predictor")
+
+STALE_MS: Final = 120_000
+"""A forecast of a candle that closed longer ago than this is marked `stale`."""
+_STAGE: Final = "predictor"
+_POLL_S: Final = 1.0
+
+
+class ChampionWatch:
+    """The models in service, by horizon."""
+
+    def __init__(self, registry: Registry, horizons_s: tuple[int, ...]) -> None:
+        self._registry = registry
+        self._horizons_s = horizons_s
+        self.models: dict[int, ForecastModel] = {}
+        self.problem = ""
+        """Why the registry could not be followed, empty while it can."""
+
+    def refresh(self) -> None:
+        """Load what has become champion since; blocking, raises nothing that the registry may do to us."""
+        models = dict(self.models)
+        problem = ""
+        for horizon_s in self._horizons_s:
+            try:
+                version = self._registry.champion_version(horizon_s)
+                known = models.get(horizon_s)
+                if version is None or (known is not None and known.version == version):
+                    continue
+                model = self._registry.champion(horizon_s)
+                if model is not None:
+                    models[horizon_s] = model
+                    logger.info("Champion for %d s: %s version %s", horizon_s, model.name, model.version)
+            except TickcastError as error:
+                problem = str(error)
+        if problem and problem != self.problem:
+            logger.warning("Keeping the last good models: %s", problem)
+        self.models, self.problem = models, problem
+
+
+def forecast(row: Features, model: ForecastModel, now_ms: int) -> Forecast | None:
+    """Make one forecast; None while the volatility of the pair is unknown.
+
+    Raises
+    ------
+    BadInputError
+        The row was made with other feature definitions than the model.
+
+    """
+    quantiles = model.quantiles(row)
+    if quantiles is None:
+        return None
+    closed_ms = row.open_ms + MINUTE_MS
+    reasons = []
+    if now_ms - closed_ms > STALE_MS:
+        reasons.append("stale")
+    if row.bars < WARM_UP_BARS:
+        reasons.append("warm-up")
+    if row.synthetic:
+        reasons.append("synthetic")
+    target_ms = closed_ms + model.horizon_s * 1_000
+    return Forecast(
+        pair=row.pair,
+        horizon_s=model.horizon_s,
+        made_at_ms=now_ms,
+        feature_open_ms=row.open_ms,
+        target_ms=target_ms,
+        base_price=row.close,
+        q05=quantiles.q05,
+        q25=quantiles.q25,
+        q50=quantiles.q50,
+        q75=quantiles.q75,
+        q95=quantiles.q95,
+        p_up=quantiles.p_up,
+        model=model.name,
+        model_version=model.version,
+        model_alias=model.alias,
+        feature_set=row.feature_set,
+        trusted=not reasons,
+        reasons=reasons,
+        expires_at_ms=target_ms,
+        revision=row.revision,
+        source=row.source,
+    )
+
+
+class PredictorStage:
+    """The shell around the models. It keeps no state: a repeated row is answered again, the store keeps the first."""
+
+    def __init__(self, app: ChunkApp, state: WorkerState, watch: ChampionWatch) -> None:
+        self._app = app
+        self._state = state
+        self._watch = watch
+        self._decoder: Decoder[Features] = Decoder(Features)
+        self._unanswered: dict[str, tuple[int, Features]] = {}
+        """Partition and newest row of each pair, while there is no model to answer it."""
+        register(app, state, FEATURES, _STAGE, self.handle)
+        app.task(self._follow)
+
+    async def _follow(self) -> None:
+        while not self._app.should_stop:
+            await asyncio.to_thread(self._watch.refresh)
+            self._state.champions = {
+                str(horizon_s): f"{model.name} v{model.version}" for horizon_s, model in self._watch.models.items()
+            }
+            if self._watch.models and self._unanswered:
+                await self._answer()
+            await self._app.sleep(_POLL_S)
+
+    async def _answer(self) -> None:
+        """Forecast the newest rows as soon as there is a model, instead of a candle later."""
+        rows, self._unanswered = self._unanswered, {}
+        now_ms = time.time_ns() // 1_000_000
+        for partition, row in rows.values():
+            try:
+                found = [forecast(row, model, now_ms) for model in self._watch.models.values()]
+            except BadInputError as error:
+                logger.warning("The newest candle of %s stays without forecast: %s", row.pair, error)
+                continue
+            made = [one for one in found if one is not None]
+            await deliver(self._app, FORECASTS, partition, [(one.pair.encode(), encode(one)) for one in made])
+            self._remember(made, now_ms)
+
+    async def handle(self, chunk: Chunk) -> None:
+        """Forecast every closed 1m candle of a chunk."""
+        rows, letters = self._decoder.decode(chunk, _STAGE)
+        now_ms = time.time_ns() // 1_000_000
+        made: list[Forecast] = []
+        for at, row in rows:
+            if row.timeframe == "1m":
+                made += self._forecasts(chunk, at, row, now_ms, letters)
+        records: list[Record] = [(one.pair.encode(), encode(one)) for one in made]
+        await deliver(self._app, FORECASTS, chunk.tp.partition, records)
+        await deliver_dead_letters(self._app, chunk.tp.partition, letters)
+        self._remember(made, now_ms)
+        self._state.counters["dead_letters"] += len(letters)
+        chunk.done()
+
+    def _forecasts(
+        self, chunk: Chunk, at: int, row: Features, now_ms: int, letters: list[DeadLetter]
+    ) -> list[Forecast]:
+        made: list[Forecast] = []
+        models: dict[int, Any] = self._watch.models
+        if not models:
+            self._state.counters["rows_without_model"] += 1
+            self._unanswered[row.pair] = (chunk.tp.partition, row)
+        for model in models.values():
+            try:
+                one = forecast(row, model, now_ms)
+            except BadInputError as error:
+                letters.append(dead_letter(chunk, at, _STAGE, "wrong-feature-set", str(error)))
+                break
+            if one is None:
+                self._state.counters["rows_without_volatility"] += 1
+            else:
+                made.append(one)
+        return made
+
+    def _remember(self, made: list[Forecast], now_ms: int) -> None:
+        self._state.counters["forecasts"] += len(made)
+        for one in made:
+            self._state.forecasts[one.pair, one.horizon_s] = msgspec.to_builtins(one)
+        # A forecast of a candle of long ago, made while history is read, is not yet what a user waits for.
+        fresh = any("stale" not in one.reasons or one.source == "replay" for one in made)
+        if fresh and self._state.first_forecast_at_ms is None:
+            self._state.first_forecast_at_ms = now_ms

@@ -1,0 +1,149 @@
+"""Sinks: `candles`, `features`, `forecasts` and `dead-letters` into ClickHouse, committed after the insert.
+
+A handler only queues its chunk, so that a store that is down holds up no other stage (until 32 MiB of a partition
+wait, see agents/chunks.py). One writer a topic and
+partition takes what has queued up as one batch, with the token `topic-partition-first-last`: a retry of the same
+batch inserts nothing twice, and a batch cut differently after a restart is absorbed by the table's version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+from agents.chunks import Chunk, ChunkApp
+from agents.send import deliver_dead_letters, encode
+from agents.stage import Decoder, WorkerState, register
+from redpanda.errors import BadInputError, UnreachableError
+from redpanda.topics import CANDLES, DEAD_LETTERS, FEATURES, FORECASTS
+from tables.records import Candle, DeadLetter, Features, Forecast
+
+__all__ = ["Sink", "make_sinks"]
+
+logger = logging.getLogger("tickcast.sinks")
+
+T = TypeVar("T")
+Insert = Callable[[Any, list[T], str], int]
+MAX_BATCH_ROWS: Final = 20_000
+FIRST_RETRY_S: Final = 0.2
+LAST_RETRY_S: Final = 10.0
+
+
+class Sink(Generic[T]):
+    """Writes one topic into one table."""
+
+    def __init__(
+        self, app: ChunkApp, state: WorkerState, topic: str, record_type: type[T], insert: Insert[T], connect: Any
+    ) -> None:
+        self._app = app
+        self._state = state
+        self._topic = topic
+        self._decoder: Decoder[T] = Decoder(record_type)
+        self._insert = insert
+        self._connect = connect
+        self._client: Any = None
+        self._queues: dict[int, asyncio.Queue[Chunk]] = {}
+        register(app, state, topic, f"sink-{topic}", self.handle)
+
+    async def handle(self, chunk: Chunk) -> None:
+        """Queue a chunk for the writer of its partition."""
+        partition = chunk.tp.partition
+        if partition not in self._queues:
+            self._queues[partition] = asyncio.Queue()
+            self._app.add_future(self._write(partition))
+        self._queues[partition].put_nowait(chunk)
+
+    async def _write(self, partition: int) -> None:
+        queue = self._queues[partition]
+        while True:
+            chunks = [await queue.get()]
+            rows = len(chunks[0])
+            while not queue.empty() and rows < MAX_BATCH_ROWS:
+                chunks.append(queue.get_nowait())
+                rows += len(chunks[-1])
+            try:
+                await self._store(chunks)
+            except Exception as error:
+                logger.critical("Sink %s cannot go on: %r", self._topic, error, exc_info=True)
+                self._state.failed = f"sink-{self._topic}: {error!r}"
+                await self._app.crash(error)
+                raise
+
+    async def _store(self, chunks: list[Chunk]) -> None:
+        records: list[T] = []
+        letters: list[DeadLetter] = []
+        for chunk in chunks:
+            good, bad = self._decoder.decode(chunk, "sink")
+            records += [record for _, record in good]
+            letters += bad
+        first, last = chunks[0], chunks[-1]
+        token = f"{self._topic}-{first.tp.partition}-{first.first_offset}-{last.next_offset - 1}"
+        if records:
+            letters += await self._insert_until_stored(records, token, first)
+        if self._topic != DEAD_LETTERS:
+            await deliver_dead_letters(self._app, first.tp.partition, letters)
+        elif letters:  # a bad dead letter is only logged: no loops
+            logger.error("%d dead letters could not be stored, the first: %s", len(letters), letters[0].detail)
+        for chunk in chunks:
+            chunk.done()
+        self._state.last_at_ns[f"sink-{self._topic}"] = time.time_ns()
+        self._state.counters[f"stored_{self._topic.replace('-', '_')}"] += len(records)
+
+    async def _insert_until_stored(self, records: list[T], token: str, origin: Chunk) -> list[DeadLetter]:
+        """Retry the same batch with the same token until the store has it; a row that it refuses is split out."""
+        pause_s = FIRST_RETRY_S
+        while True:
+            try:
+                await asyncio.to_thread(self._insert_once, records, token)
+            except UnreachableError as error:
+                logger.warning("Store does not answer, batch %s waits %.1f s: %s", token, pause_s, error)
+                self._state.counters["store_retries"] += 1
+                self._client = None
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LAST_RETRY_S)
+            except BadInputError as error:
+                if len(records) == 1:
+                    return [_refused_row(self._topic, origin, records[0], str(error))]
+                middle = len(records) // 2
+                left = await self._insert_until_stored(records[:middle], f"{token}-l", origin)
+                return left + await self._insert_until_stored(records[middle:], f"{token}-r", origin)
+            else:
+                return []
+
+    def _insert_once(self, records: list[T], token: str) -> None:
+        if self._client is None:
+            self._client = self._connect()
+        self._insert(self._client, records, token)
+
+
+def _refused_row(topic: str, origin: Chunk, record: object, detail: str) -> DeadLetter:
+    return DeadLetter(
+        stage="sink",
+        reason="refused-by-store",
+        detail=detail[:500],
+        payload=encode(record)[:2_000].decode("utf-8", "replace"),
+        topic=topic,
+        partition=origin.tp.partition,
+        offset=origin.first_offset,
+        pair=str(getattr(record, "pair", "")),
+        at_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def make_sinks(app: ChunkApp, state: WorkerState, settings: Any) -> list[Sink[Any]]:
+    """Register the sinks of the worker on the store that `settings` name."""
+    from tables.clickhouse import rows  # noqa: PLC0415  # the client loads pandas; a worker without sinks does not
+    from tables.clickhouse.client import connect  # noqa: PLC0415
+
+    def open_client() -> Any:
+        return connect(settings)
+
+    return [
+        Sink(app, state, CANDLES, Candle, rows.insert_candles, open_client),
+        Sink(app, state, FEATURES, Features, rows.insert_features, open_client),
+        Sink(app, state, FORECASTS, Forecast, rows.insert_forecasts, open_client),
+        Sink(app, state, DEAD_LETTERS, DeadLetter, rows.insert_dead_letters, open_client),
+    ]

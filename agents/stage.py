@@ -1,0 +1,119 @@
+"""What every stage shares: decoding a chunk, dead letters, counters, and stopping the worker on a fault."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from agents.chunks import Chunk, ChunkApp
+from tables.records import DeadLetter
+
+__all__ = ["Decoder", "WorkerState", "dead_letter", "register"]
+
+logger = logging.getLogger("tickcast.stage")
+
+T = TypeVar("T")
+COUNTERS: Final = ("trades", "duplicates", "late", "candles", "features", "forecasts", "dead_letters")
+"""Counters that are there from the start, in the order of the path."""
+_MAX_DETAIL: Final = 500
+_MAX_PAYLOAD: Final = 2_000
+
+
+class WorkerState:
+    """What the worker tells about itself; shared by its stages, written to the status file by `app.worker`."""
+
+    def __init__(self) -> None:
+        self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        self.forecasts: dict[tuple[str, int], dict[str, object]] = {}
+        """Latest forecast by pair and horizon, as JSON types."""
+        self.first_forecast_at_ms: int | None = None
+        self.live_close: dict[str, float] = {}
+        self.champions: dict[str, str] = {}
+        """Name and version of the model in service, by horizon in seconds."""
+        self.first_at_ns: dict[str, int] = {}
+        """Wall clock before a stage looked at its first record (ns), by stage."""
+        self.last_at_ns: dict[str, int] = {}
+        """Wall clock when the effects of a stage's last record were durable (ns), by stage."""
+        self.failed: str | None = None
+        """Why the worker stops, once a stage met a fault that it cannot dead-letter."""
+
+
+class Decoder(Generic[T]):
+    """Decodes a whole chunk in one call; on a bad record, one by one."""
+
+    def __init__(self, record_type: Any) -> None:
+        self._one: msgspec.json.Decoder[T] = msgspec.json.Decoder(record_type)
+        self._all: msgspec.json.Decoder[list[T]] = msgspec.json.Decoder(list[record_type])
+
+    def decode(self, chunk: Chunk, stage: str) -> tuple[list[tuple[int, T]], list[DeadLetter]]:
+        """Give (index in the chunk, record) of the good ones, and dead letters for the rest."""
+        values = chunk.values
+        try:
+            if None not in values:
+                records = self._all.decode(b"[" + b",".join(values) + b"]")  # type: ignore[arg-type]  # checked above
+                # A record such as `1],[2` is bad alone and good in company; then the count is off.
+                if len(records) == len(values):
+                    return list(enumerate(records)), []
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        return self._decode_each(chunk, stage)
+
+    def _decode_each(self, chunk: Chunk, stage: str) -> tuple[list[tuple[int, T]], list[DeadLetter]]:
+        good: list[tuple[int, T]] = []
+        bad: list[DeadLetter] = []
+        for at, value in enumerate(chunk.values):
+            if value is None:  # a tombstone of compaction carries nothing
+                continue
+            try:
+                good.append((at, self._one.decode(value)))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                bad.append(dead_letter(chunk, at, stage, "malformed-record", str(error)))
+        return good, bad
+
+
+def dead_letter(chunk: Chunk, at: int, stage: str, reason: str, detail: str) -> DeadLetter:
+    """Describe a refused record of a chunk."""
+    key, value = chunk.keys[at] or b"", chunk.values[at] or b""
+    return DeadLetter(
+        stage=stage,
+        reason=reason,
+        detail=detail[:_MAX_DETAIL],
+        payload=value[:_MAX_PAYLOAD].decode("utf-8", "replace"),
+        topic=chunk.tp.topic,
+        partition=chunk.tp.partition,
+        offset=chunk.first_offset + at if chunk.first_offset >= 0 else -1,
+        pair=key[:64].decode("utf-8", "replace"),
+        at_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def register(
+    app: ChunkApp, state: WorkerState, topic: str, name: str, handle: Callable[[Chunk], Awaitable[None]]
+) -> None:
+    """Make an agent that hands every chunk of `topic` to `handle`, one at a time.
+
+    A handler that raises stops the worker: Faust would ack the event, restart the agent, and lose the chunk. The
+    chunk was not `done`, so the next worker gets it again.
+    """
+    app.chunk_handlers[topic] = app.chunk_handlers.get(topic, 0) + 1
+    source = app.topic(topic, key_serializer="raw", value_serializer="raw", internal=False)
+
+    async def agent(stream: Any) -> None:
+        async for chunk in stream:
+            chunk.take()
+            if len(chunk):
+                state.first_at_ns.setdefault(name, time.time_ns())
+            try:
+                await handle(chunk)
+            except Exception as error:
+                logger.critical("Stage %s cannot go on: %r", name, error, exc_info=True)
+                state.failed = f"{name}: {error!r}"
+                await app.crash(error)
+                raise
+
+    app.agent(source, name=f"tickcast.{name}", concurrency=1)(agent)

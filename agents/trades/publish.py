@@ -1,0 +1,212 @@
+"""Trades to the log: envelopes per pair, idempotent, acknowledged by all; full means wait, never drop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from agents.trades.refusals import Refusal, dead_letter
+from redpanda.clients import reaching
+from redpanda.errors import ConfigError, UnreachableError
+from redpanda.topics import DEAD_LETTERS, TRADES
+
+if TYPE_CHECKING:
+    from agents.trades.source import Batch
+    from redpanda.settings import BrokerSettings
+    from tables.records import Trade
+
+__all__ = ["ENVELOPE_TRADES", "Publisher", "open_producer"]
+
+log = logging.getLogger("tickcast.trades")
+
+ENVELOPE_TRADES: Final = 1_000
+LOGGED_REFUSALS: Final = 10
+BATCH_BYTES: Final = 256 << 10
+NEVER_MS: Final = 2**31 - 1
+"""A record that expired would leave a hole behind it in the topic: the producer tries until it is stopped."""
+
+
+def open_producer(broker: BrokerSettings) -> KafkaProducer:
+    """Connect a producer and check that the topics exist.
+
+    Raises
+    ------
+    UnreachableError
+        The broker does not answer.
+    ConfigError
+        A topic is missing.
+    """
+    with reaching(broker):
+        producer = KafkaProducer(
+            bootstrap_servers=broker.broker_url.split(","),
+            bootstrap_timeout_ms=10_000,
+            client_id="tickcast-ingest",
+            acks="all",
+            enable_idempotence=True,
+            compression_type="lz4",
+            delivery_timeout_ms=NEVER_MS,
+            max_block_ms=10_000,
+            batch_size=BATCH_BYTES,
+            linger_ms=0,
+            allow_auto_create_topics=False,
+        )
+        for topic in (TRADES, DEAD_LETTERS):
+            try:
+                known = producer.partitions_for(topic)
+            except KafkaError:
+                known = None
+            if not known:
+                producer.close(timeout=0)
+                raise ConfigError(f"topic {topic} does not exist: create it with `tickcast topics apply`")
+    return producer
+
+
+class Publisher:
+    """Fills envelopes and sends them from a thread of its own, so that the loop never waits for Kafka."""
+
+    def __init__(self, producer: KafkaProducer, linger_ms: int, max_in_flight: int) -> None:
+        self._producer = producer
+        self._linger_s = linger_ms / 1_000
+        self._max_in_flight = max_in_flight
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "publisher")
+        self._encoder = msgspec.json.Encoder()
+        self._open: dict[str, list[Trade]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._error: Exception | None = None
+        self._acked_s = time.monotonic()
+        self.in_flight = 0
+        """Trades and dead letters taken and not yet acknowledged (count)."""
+        self.published = 0
+        """Trades acknowledged (count)."""
+        self.envelopes = 0
+        self.dead_letters: Counter[str] = Counter()
+        """Refusals taken, by reason (count)."""
+
+    @property
+    def stalled_s(self) -> float:
+        """How long the broker has owed an acknowledgement (s)."""
+        return time.monotonic() - self._acked_s if self.in_flight else 0.0
+
+    async def publish(self, batch: Batch) -> None:
+        """Take a batch; waits while `max_in_flight` is reached.
+
+        Raises
+        ------
+        UnreachableError
+            The broker refused a record for good; what follows it must not be published.
+        """
+        self._check()
+        for refusal in batch.refusals:
+            self._refuse(refusal)
+        if batch.trades:
+            self._owe(len(batch.trades))
+            waiting = self._open.setdefault(batch.pair, [])
+            waiting += batch.trades
+            while len(waiting) >= ENVELOPE_TRADES:
+                self._hand_over(batch.pair, waiting[:ENVELOPE_TRADES])
+                del waiting[:ENVELOPE_TRADES]
+            if waiting and self._timer is None:
+                self._timer = self._loop.call_later(self._linger_s, self._flush_open)
+        while self.in_flight >= self._max_in_flight:
+            self._changed.clear()
+            await self._changed.wait()
+            self._check()
+
+    async def drain(self) -> None:
+        """Wait until everything taken is acknowledged. Raises as `publish`."""
+        self._flush_open()
+        while self.in_flight:
+            self._changed.clear()
+            await self._changed.wait()
+            self._check()
+
+    async def close(self, timeout_s: float) -> None:
+        """Send what waits, for at most `timeout_s`, and stop; the next start fetches what is left."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.drain()
+        except (TimeoutError, UnreachableError):
+            log.warning("%d trades were not acknowledged: the next start fetches them again", self.in_flight)
+        await self._loop.run_in_executor(None, self._close_producer)
+
+    def _close_producer(self) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        try:
+            self._producer.close(timeout=0.5)
+        except KafkaError as error:
+            log.warning("producer closed with records left: %s", error)
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise UnreachableError(
+                f"the broker refused a record for good: {self._error}; see the broker's log, then start again"
+            )
+
+    def _owe(self, weight: int) -> None:
+        """Count what is taken; the broker's time to acknowledge starts with the first after a pause."""
+        if not self.in_flight:
+            self._acked_s = time.monotonic()
+        self.in_flight += weight
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.dead_letters[refusal.reason] += 1
+        count = self.dead_letters[refusal.reason]
+        if count <= LOGGED_REFUSALS or count % 1_000 == 0:  # all are in the topic; the log shows what kind
+            log.warning("refused (%s, %d so far): %s", refusal.reason, count, refusal.detail[:200])
+        letter = dead_letter(refusal, time.time_ns() // 1_000_000)
+        self._owe(1)
+        self._submit(DEAD_LETTERS, letter.pair, letter, 0, 1)
+
+    def _flush_open(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for pair, waiting in self._open.items():
+            if waiting:
+                self._hand_over(pair, waiting[:])
+                waiting.clear()
+
+    def _hand_over(self, pair: str, trades: list[Trade]) -> None:
+        self.envelopes += 1
+        self._submit(TRADES, pair, trades, len(trades), len(trades))
+
+    def _submit(self, topic: str, pair: str, record: object, trades: int, weight: int) -> None:
+        """Queue for the one sending thread: submissions keep their order, and so do a pair's records."""
+        self._thread.submit(self._send, topic, pair.encode(), record, trades, weight)
+
+    def _send(self, topic: str, key: bytes, record: object, trades: int, weight: int) -> None:
+        """Encode and hand to the producer; runs in the sending thread."""
+        if self._error is not None:
+            return
+        try:
+            future: Any = self._producer.send(topic, self._encoder.encode(record), key or None)
+        except (KafkaError, ValueError, TypeError) as error:
+            self._error = error
+            self._loop.call_soon_threadsafe(self._changed.set)
+            return
+        future.add_callback(lambda _: self._tell(trades, weight, None))
+        future.add_errback(lambda error: self._tell(trades, weight, error))
+
+    def _tell(self, trades: int, weight: int, error: Exception | None) -> None:
+        """Bring an answer of the producer's thread to the loop."""
+        if error is not None:  # at once: what the sending thread adds now would lie behind a hole
+            self._error = self._error or error
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._answered, trades, weight, error)
+
+    def _answered(self, trades: int, weight: int, error: Exception | None) -> None:
+        self.in_flight -= weight
+        self._acked_s = time.monotonic()
+        if error is None:
+            self.published += trades
+        self._changed.set()

@@ -1,0 +1,1 @@
+"""A market simulator that speaks Kraken's protocol. Whatever comes from it is labelled `sim`."""

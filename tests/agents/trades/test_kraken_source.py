@@ -1,0 +1,218 @@
+"""Conformance cards of the live source: the real client against the simulated exchange, over sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from websockets.asyncio.client import connect
+
+from agents.trades.pages import Page, decode_page
+from agents.trades.refusals import Refusal
+from agents.trades.settings import Faults
+from agents.trades.sim.server import SimServer
+from agents.trades.source import Resume
+from redpanda.errors import ConfigError, UnreachableError
+from tests.support.exchange import Seen, busy_market, client, watch
+
+PAIR = "BTC/USD"
+
+
+def reasons(seen: Seen) -> set[str]:
+    return {refusal.reason for refusal in seen.refusals}
+
+
+def test_history_and_live_meet_without_a_seam() -> None:
+    market = busy_market("BTC/USD,ETH/USD,ABC/EUR", trades_per_min=30_000)
+    seen = watch(market, lambda seen: all(seen.live_ids(pair, 3_000) for pair in market.pairs), since="4s")
+    for pair in market.pairs:
+        assert seen.contiguous(pair)
+        assert {trade.source for trade in seen.trades[pair]} == {"sim"}
+    assert seen.source.counters.holes == 0
+    assert not seen.refusals
+
+
+def test_without_history_a_pair_starts_at_the_snapshot() -> None:
+    seen = watch(busy_market(), lambda seen: seen.live_ids(PAIR, 100), since="0")
+    assert seen.contiguous(PAIR)
+    assert seen.server.rest_calls == 0
+
+
+def test_a_resumed_pair_goes_on_behind_its_last_trade() -> None:
+    market = busy_market()
+    before = watch(market, lambda seen: seen.live_ids(PAIR, 500))
+    last = before.trades[PAIR][-1]
+    after = watch(market, lambda seen: seen.live_ids(PAIR, 300), resume={PAIR: Resume(last)}, since="1d")
+    assert after.ids(PAIR)[0] == last.trade_id + 1
+    assert after.contiguous(PAIR)
+
+
+def test_another_market_behind_the_same_ids_is_refused() -> None:
+    before = watch(busy_market(), lambda seen: seen.live_ids(PAIR, 100))
+    resume = {PAIR: Resume(before.trades[PAIR][-1])}
+    with pytest.raises(ConfigError, match="another TICKCAST_HOME"):
+        watch(busy_market(seed=8), lambda _: False, resume=resume)
+    with pytest.raises(ConfigError, match="another TICKCAST_HOME"):
+        watch(busy_market(trades_per_min=15_000), lambda _: False, resume=resume)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(drop_every=100),
+        Faults(drop_every=4_000, drop_run=1_500),
+        Faults(drop_every=40, drop_run=15, duplicate_every=3, reorder=True),
+    ],
+    ids=["single", "longer-than-a-page", "with-duplicates-and-disorder"],
+)
+def test_a_hole_is_repaired_from_rest(faults: Faults) -> None:
+    market = busy_market(faults=faults, trades_per_min=60_000)
+    seen = watch(market, lambda seen: seen.live_ids(PAIR, 6_000) and seen.source.counters.repaired > 0)
+    assert seen.contiguous(PAIR)
+    assert seen.source.counters.holes > 0
+    assert seen.source.counters.unrepairable == 0
+
+
+def test_a_duplicate_changes_nothing() -> None:
+    market = busy_market(faults=Faults(duplicate_every=2))
+    seen = watch(market, lambda seen: seen.source.counters.duplicate > 60 and seen.live_ids(PAIR, 600))
+    assert seen.contiguous(PAIR)
+    assert seen.source.counters.holes == 0
+
+
+def test_trades_out_of_order_come_out_in_order() -> None:
+    seen = watch(busy_market(faults=Faults(reorder=True)), lambda seen: seen.live_ids(PAIR, 1_000))
+    assert seen.contiguous(PAIR)
+
+
+def test_a_cut_connection_is_taken_up_again_without_a_gap() -> None:
+    market = busy_market(faults=Faults(disconnect_after=8))
+    seen = watch(market, lambda seen: seen.source.counters.reconnects >= 3 and seen.live_ids(PAIR, 800))
+    assert seen.contiguous(PAIR)
+
+
+def test_a_silent_connection_is_given_up() -> None:
+    market = busy_market(faults=Faults(silent_after=5))
+    seen = watch(market, lambda seen: seen.server.connections >= 2 and seen.live_ids(PAIR, 800), silence_s=1.2)
+    assert seen.contiguous(PAIR)
+
+
+def test_a_refused_symbol_is_named_and_the_others_go_on() -> None:
+    market = busy_market("BTC/USD,ETH/USD", faults=Faults(refuse=("ETH/USD",)))
+    seen = watch(market, lambda seen: seen.live_ids(PAIR, 800))
+    assert seen.contiguous(PAIR)
+    assert seen.source.detail["refused"] == {"ETH/USD": "Currency pair not supported ETH/USD"}
+
+
+def test_a_refused_symbol_is_still_followed_over_rest() -> None:
+    market = busy_market(faults=Faults(refuse=(PAIR,)))
+    history = 2 * 433  # two seconds at this rate
+    seen = watch(market, lambda seen: seen.live_ids(PAIR, 2 * history), quiet_check_s=0.3)
+    assert seen.contiguous(PAIR)
+
+
+def test_an_unlisted_symbol_is_named_and_the_others_go_on() -> None:
+    market = busy_market()
+    seen = watch(market, lambda seen: seen.live_ids(PAIR, 500), pairs="BTC/USD,XXX/USD")
+    assert seen.source.detail["refused"] == {"XXX/USD": "not listed"}
+    with pytest.raises(ConfigError, match="TICKCAST_PAIRS"):
+        watch(market, lambda _: False, pairs="XXX/USD")
+
+
+def test_a_malformed_frame_is_refused_and_the_stream_goes_on() -> None:
+    market = busy_market(faults=Faults(malformed_every=5))
+    seen = watch(market, lambda seen: len(seen.refusals) >= 3 and seen.live_ids(PAIR, 900))
+    assert reasons(seen) == {"malformed-frame"}
+    assert seen.contiguous(PAIR)
+
+
+def test_a_bad_trade_is_refused_and_its_true_form_fetched() -> None:
+    market = busy_market(faults=Faults(bad_trade_every=50))
+    seen = watch(market, lambda seen: len(seen.refusals) >= 3 and seen.live_ids(PAIR, 1_000))
+    assert reasons(seen) == {"price-not-positive"}
+    assert seen.contiguous(PAIR)
+    assert seen.source.counters.repaired >= 3
+
+
+def test_throttling_and_broken_answers_of_rest_are_waited_out() -> None:
+    faults = Faults(rest_errors=("throttle", "unavailable", "html", "http-503"))
+    seen = watch(busy_market(faults=faults), lambda seen: seen.live_ids(PAIR, 900))
+    assert seen.contiguous(PAIR)
+    assert seen.server.rest_calls > 4
+
+
+def test_an_unreachable_exchange_is_one_error_that_names_the_setting() -> None:
+    async def gone() -> None:
+        server = SimServer(busy_market())
+        await server.start()
+        settings = client(server)
+        await server.stop()
+        from agents.trades.rest import KrakenRest  # noqa: PLC0415  # this test only
+
+        rest = KrakenRest(settings.rest_url, 100.0, "sim")
+        try:
+            await rest.names((PAIR,), tries=2)
+        finally:
+            await rest.close()
+
+    with pytest.raises(UnreachableError, match="TICKCAST_KRAKEN_REST_URL"):
+        asyncio.run(gone())
+
+
+def test_the_simulator_answers_as_kraken_does() -> None:
+    async def talk() -> list[dict[str, object]]:
+        server = SimServer(busy_market(trades_per_min=1.0))
+        await server.start()
+        answers: list[dict[str, object]] = []
+        try:
+            async with connect(f"ws://127.0.0.1:{server.port}/v2") as websocket:
+                answers.append(json.loads(await websocket.recv()))
+                for request in (
+                    {"method": "ping", "req_id": 5},
+                    {"method": "subscribe", "params": {"channel": "trade", "symbol": [PAIR], "snapshot": True}},
+                    {"method": "subscribe", "params": {"channel": "trade", "symbol": [PAIR, "XBT/USD"]}},
+                    {"method": "dance"},
+                ):
+                    await websocket.send(json.dumps(request))
+                await websocket.send("not json")
+                while len(answers) < 9:
+                    answers.append(json.loads(await websocket.recv()))
+        finally:
+            await server.stop()
+        return answers
+
+    async def bounded() -> list[dict[str, object]]:
+        async with asyncio.timeout(10):
+            return await talk()
+
+    status, pong, ack, snapshot, again, refused, unknown, broken, beat = asyncio.run(bounded())
+    assert status["channel"] == "status"
+    assert (pong["method"], pong["req_id"]) == ("pong", 5)
+    assert ack["result"] == {"channel": "trade", "snapshot": True, "symbol": PAIR}
+    assert (snapshot["type"], len(snapshot["data"])) == ("snapshot", 50)  # type: ignore[arg-type]  # a list
+    assert (again["error"], again["symbol"]) == ("Already subscribed", PAIR)
+    assert (refused["error"], refused["success"]) == ("Currency pair not supported XBT/USD", False)
+    assert unknown["error"] == "Unsupported event"
+    assert broken["error"] == "Malformed request"
+    assert beat == {"channel": "heartbeat"}
+
+
+def test_a_hole_that_rest_lacks_too_is_given_up_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents.trades import rest  # noqa: PLC0415  # this test only
+
+    def lossy(body: bytes, pair: str, received_ns: int, source: str) -> Page:
+        page = decode_page(body, pair, received_ns, source)
+        page.trades = [trade for trade in page.trades if trade.trade_id % 700 not in (0, 1)]
+        return page
+
+    monkeypatch.setattr(rest, "decode_page", lossy)
+    market = busy_market(faults=Faults(drop_every=700, drop_run=2))
+    seen = watch(market, lambda seen: len(seen.refusals) >= 1 and seen.live_ids(PAIR, 900), repair_tries=1)
+    ids = seen.ids(PAIR)
+    missing = sorted(set(range(ids[0], ids[-1])) - set(ids))
+    assert ids == sorted(ids)
+    assert {one % 700 for one in missing} == {0, 1}
+    assert reasons(seen) == {"hole-unrepairable"}
+    first = missing[0]
+    assert Refusal("hole-unrepairable", seen.refusals[0].detail, f"[{first},{first + 1}]", PAIR) in seen.refusals
