@@ -1,0 +1,120 @@
+"""The long-running parts, each in the foreground: ingest, worker, train, api, sim."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.common import Home, Pairs, examples, join_stack, log_to_stderr, override
+
+__all__ = ["add_to"]
+
+
+def add_to(cli: typer.Typer) -> None:
+    cli.command()(ingest)
+    cli.command()(worker)
+    cli.command()(train)
+    cli.command()(api)
+    cli.command()(sim)
+
+
+@examples(
+    "tickcast ingest",
+    "tickcast ingest --pairs BTC/USD,ETH/USD --since 3d",
+    "tickcast ingest --source replay:trades.csv.gz",
+)
+def ingest(
+    source: Annotated[
+        str | None, typer.Option(help="kraken, sim or replay:FILE (TICKCAST_SOURCE, default kraken).")
+    ] = None,
+    pairs: Pairs = None,
+    since: Annotated[
+        str | None, typer.Option(help="History to fetch first: 90m, 12h, 3d, 0 for none (TICKCAST_SINCE).")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Bring trades into the log: history first, then live.
+
+    It resumes from what the log already holds and needs no state of its own.
+    """
+    override(source=source, pairs=pairs, since=since, home=home)
+    log_to_stderr()
+    from agents.trades.service import run
+    from agents.trades.settings import IngestSettings
+
+    run(IngestSettings())
+
+
+@examples(
+    "tickcast worker",
+    "TICKCAST_BROKER_URL=broker:9092 tickcast worker",
+    "faust -A app worker -l info          # the same, the Faust way",
+)
+def worker(home: Home = None) -> None:
+    """Fold trades into candles, features and forecasts (the Faust worker)."""
+    override(home=home)
+    log_to_stderr()
+    from app.worker import run
+
+    run()
+
+
+@examples(
+    "tickcast train            # goes on by itself, until Ctrl-C",
+    "tickcast train --once",
+)
+def train(
+    once: Annotated[bool, typer.Option("--once", help="Train one round and leave.")] = False,
+    home: Home = None,
+) -> None:
+    """Train challengers, put them through the gate and promote the better ones.
+
+    The volatility baseline becomes champion first, so that something serves whatever comes of the training.
+    TICKCAST_SOURCE, a tag of every model, is the source that the folder was made for, else kraken.
+    """
+    join_stack(home)
+    log_to_stderr()
+    from ml.settings import TrainerSettings
+    from ml.trainer import run
+    from tables.clickhouse.settings import StoreSettings
+
+    run(TrainerSettings(), StoreSettings(), once=once)
+
+
+@examples(
+    "tickcast api",
+    "tickcast api --port 9000",
+)
+def api(
+    port: Annotated[int | None, typer.Option(help="Port (TICKCAST_API_PORT, default 18000).")] = None,
+    home: Home = None,
+) -> None:
+    """Serve forecasts and candles over REST and WebSocket."""
+    override(api_port=port, home=home)
+    log_to_stderr()
+    from api.server import run
+    from api.settings import ApiSettings
+    from redpanda.settings import BrokerSettings
+    from tables.clickhouse.settings import StoreSettings
+
+    run(ApiSettings(), BrokerSettings(), StoreSettings())
+
+
+@examples(
+    "tickcast sim --seed 7",
+    "TICKCAST_SOURCE=sim tickcast ingest      # in another terminal",
+)
+def sim(
+    port: Annotated[int | None, typer.Option(help="Port (TICKCAST_SIM_PORT, default 18080).")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same market (TICKCAST_SIM_SEED).")] = None,
+    pairs: Pairs = None,
+    home: Home = None,
+) -> None:
+    """Run the market simulator: a made-up market behind Kraken's protocol."""
+    override(sim_port=port, sim_seed=seed, pairs=pairs, home=home)
+    log_to_stderr()
+    from agents.trades.settings import SimSettings
+    from agents.trades.sim.server import run
+
+    run(SimSettings())

@@ -1,0 +1,79 @@
+"""`tickcast store`: the local ClickHouse store and its migrations."""
+
+from __future__ import annotations
+
+import typer
+
+from app.cli.common import Home, examples, log_to_stderr, override, say
+
+__all__ = ["cli"]
+
+cli = typer.Typer(
+    help="The ClickHouse store: serve, migrate, status, verify.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@cli.command()
+@examples(
+    "tickcast store serve",
+    "tickcast store serve --home .tickcast",
+)
+def serve(home: Home = None) -> None:
+    """Run the local store: the real engine behind a loopback HTTP port with a token."""
+    override(home=home)
+    log_to_stderr()
+    from app.settings import AppSettings
+    from tables.clickhouse.local.server import run
+    from tables.clickhouse.settings import StoreSettings
+
+    run(StoreSettings(), AppSettings().home)
+
+
+@cli.command()
+@examples(
+    "tickcast store migrate",
+    "TICKCAST_CLICKHOUSE_URL=clickhouse://user:secret@host:8123/tickcast tickcast store migrate",
+)
+def migrate(home: Home = None) -> None:
+    """Apply the numbered SQL files that this store has not seen yet. Safe to repeat."""
+    override(home=home)
+    log_to_stderr(level=30)
+    from tables.clickhouse import client, migrate
+    from tables.clickhouse.settings import StoreSettings
+
+    applied = migrate.apply(client.connect(StoreSettings()))
+    say("\n".join(f"applied {name}" for name in applied) or "nothing to apply: the schema is up to date")
+
+
+@cli.command()
+@examples(
+    "tickcast store status",
+)
+def status(home: Home = None) -> None:
+    """Say which migrations are applied and which are open."""
+    override(home=home)
+    log_to_stderr(level=30)
+    from tables.clickhouse import client, migrate
+    from tables.clickhouse.settings import StoreSettings
+
+    for state in migrate.status(client.connect(StoreSettings())):
+        word = "pending" if state.applied_at_ms is None else "EDITED" if state.edited else "applied"
+        say(f"{word:<8} {state.version:04}_{state.name}")
+
+
+@cli.command()
+@examples(
+    "tickcast store verify",
+    "tickcast store verify --home .tickcast-kraken",
+)
+def verify(home: Home = None) -> None:
+    """Compare the store's tables with the schema in the repository; exit code 1 when they differ."""
+    override(home=home)
+    log_to_stderr(level=30)
+    from tables.clickhouse import client, migrate
+    from tables.clickhouse.settings import StoreSettings
+
+    problems = migrate.verify(client.connect(StoreSettings()))
+    say("\n".join(problems) or "the store matches the schema")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,141 @@
+"""The Faust app, built from settings: tables, stages, status. `faust -A app worker` and `tickcast worker` run it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import cache
+from typing import Any
+
+from mode import Service
+
+from agents.candles import CandlesStage
+from agents.chunks import ChunkApp, ChunkConsumer
+from agents.features import FeaturesStage
+from agents.predictor import ChampionWatch, PredictorStage
+from agents.send import compress_fast
+from agents.sinks import make_sinks
+from agents.stage import WorkerState
+from app.worker_settings import WorkerSettings
+from ml.registry import Registry
+from ml.settings import MlSettings
+from redpanda.admin import apply, connect
+from redpanda.settings import BrokerSettings
+from tables.candles import CandleRules
+from tables.clickhouse.settings import StoreSettings
+from tables.status import Status, write_status
+
+__all__ = ["create_app", "the_app"]
+
+logger = logging.getLogger("tickcast.worker")
+
+
+def create_app(
+    worker: WorkerSettings, broker: BrokerSettings, rules: CandleRules, ml: MlSettings, store: StoreSettings
+) -> ChunkApp:
+    """Build the worker's app: every stage that `worker.stages` names, on one broker."""
+    compress_fast()
+    datadir = (worker.home / "worker" / worker.worker_name).resolve()
+    datadir.mkdir(parents=True, exist_ok=True)
+    app = ChunkApp(
+        "tickcast",
+        broker=[f"kafka://{address}" for address in broker.broker_url.split(",")],
+        store="rocksdb://",
+        datadir=str(datadir),
+        topic_partitions=broker.partitions,
+        topic_replication_factor=broker.replication,
+        topic_allow_declare=True,
+        processing_guarantee="at_least_once",
+        broker_session_timeout=worker.session_timeout_s,
+        broker_heartbeat_interval=worker.session_timeout_s / 4,
+        broker_request_timeout=60.0,
+        broker_commit_interval=1.0,
+        producer_compression_type="lz4",
+        producer_max_batch_size=1024 * 1024,
+        producer_max_request_size=8 * 1024 * 1024,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=True,
+        web_port=worker.worker_port,
+        web_bind="127.0.0.1",
+        web_tables_enabled=False,
+        autodiscover=False,
+        loghandlers=[],
+    )
+    app.before_start = lambda: _make_topics(broker)
+    state = WorkerState()
+    stages = set(worker.stages)
+    if "candles" in stages:
+        CandlesStage(app, state, _table(app, "candle-state", broker), rules, broker.partitions)
+    if "features" in stages:
+        FeaturesStage(app, state, _table(app, "feature-state", broker), rules.retention_ms + rules.lateness_ms)
+    if "predictor" in stages:
+        PredictorStage(app, state, ChampionWatch(Registry(ml), ml.horizons_s))
+    if "sinks" in stages:
+        make_sinks(app, state, store)
+    _report(app, state, worker)
+    return app
+
+
+def _make_topics(broker: BrokerSettings) -> None:
+    with connect(broker) as admin:
+        apply(admin, broker)
+
+
+def _table(app: ChunkApp, name: str, broker: BrokerSettings) -> Any:
+    # A dict of its own for every table: Faust takes entries out of it. Caches are per partition.
+    options = {
+        "driver": "rocksdict",
+        "block_cache_size": 8 * 1024 * 1024,
+        "block_cache_compressed_size": 2 * 1024 * 1024,
+        "write_buffer_size": 4 * 1024 * 1024,
+        "max_open_files": 64,
+    }
+    return app.Table(
+        name,
+        partitions=broker.partitions,
+        key_type=bytes,
+        value_type=bytes,
+        options=options,
+    )
+
+
+def _report(app: ChunkApp, state: WorkerState, worker: WorkerSettings) -> None:
+    """Write the status file each second."""
+
+    @app.service
+    class Reporter(Service):
+        @Service.task
+        async def _write(self) -> None:
+            while not self.should_stop:
+                await asyncio.to_thread(write_status, worker.home, worker_status(app, state, worker.worker_name))
+                await self.sleep(1.0)
+
+
+def worker_status(app: ChunkApp, state: WorkerState, name: str = "0") -> Status:
+    """Describe the worker as the board shows it."""
+    ready = app.tables.recovery.completed.is_set() if app.started else False  # type: ignore[attr-defined]
+    consumer: Any = app.consumer if app.started else None
+    lag = consumer.lag() if ready and isinstance(consumer, ChunkConsumer) else -1
+    return Status(
+        # The board shows the first worker; others on the same folder have a file of their own.
+        name="worker" if name == "0" else f"worker-{name}",
+        state="failed" if state.failed else "live" if ready else "recovery",
+        counters={**state.counters, "lag": lag},
+        detail={
+            "forecasts": list(state.forecasts.values()),
+            "first_forecast_at_ms": state.first_forecast_at_ms,
+            "live_close": dict(state.live_close),
+            "champions": dict(state.champions),
+            "failed": state.failed,
+            # Next offset to deliver, end of the log, records not done.
+            "partitions": consumer.positions() if lag >= 0 else {},
+            "first_at_ns": dict(state.first_at_ns),
+            "last_at_ns": dict(state.last_at_ns),
+        },
+    )
+
+
+@cache
+def the_app() -> ChunkApp:
+    """Build the app of this process from the environment."""
+    return create_app(WorkerSettings(), BrokerSettings(), CandleRules(), MlSettings(), StoreSettings())
