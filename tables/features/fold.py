@@ -67,7 +67,8 @@ class PairFeatures:
         at = bisect_left(self._bars, bar.open_ms, lo=first, key=lambda one: one.open_ms)
         known = self._bars[at]
         if known.open_ms != bar.open_ms:
-            if at == first:
+            # Before the ring nothing can be computed again, unless the ring still holds the whole history.
+            if at == first and self._count > self._ring:
                 return []
             self._bars.insert(at, bar)
             self._ring += 1

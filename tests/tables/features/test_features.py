@@ -170,6 +170,23 @@ def test_candle_older_than_the_ring_changes_nothing() -> None:
     assert fold.pack() == before
 
 
+@pytest.mark.parametrize("newest", [1, 5, 15])
+def test_candle_before_the_very_first_one_is_taken_while_the_ring_holds_all(newest: int) -> None:
+    candles = market(80, 100.0)
+    table: dict[bytes, bytes] = {}
+    fold = PairFeatures(PAIR, "1m", REVISABLE_MS, table.get)
+    for candle in candles[1 : newest + 1]:
+        fold.apply(candle)
+    table[features_key(PAIR, "1m")] = fold.pack()
+    fold = PairFeatures(PAIR, "1m", REVISABLE_MS, table.get)
+    rows = fold.apply(candles[0])
+    assert [row.open_ms for row in rows] == [candle.open_ms for candle in candles[: newest + 1]]
+    assert [row.bars for row in rows] == list(range(1, newest + 2))
+    for candle in candles[newest + 1 :]:
+        rows += fold.apply(candle)
+    np.testing.assert_array_equal(np.array([row_values(row.values) for row in rows]), folded(candles))
+
+
 def test_warm_up_lengths_are_those_of_the_definitions() -> None:
     live = folded(market(200, 100.0))
     first = {name: int(np.argmax(~np.isnan(live[:, at]))) for at, name in enumerate(FEATURE_NAMES)}
