@@ -102,6 +102,9 @@ class ChunkApp(faust.App):
         """Topics whose idle partitions get ticks."""
         self.before_start: Callable[[], None] = lambda: None
         """Runs in a thread before anything is consumed."""
+        # By name: what these classes need imports this module's users.
+        kwargs.setdefault("Table", "agents.state_store:StateTable")
+        kwargs.setdefault("TableManager", "agents.recovery:StateTables")
         super().__init__(*args, **kwargs)
 
     async def on_first_start(self) -> None:
@@ -131,7 +134,7 @@ class ChunkConsumer(driver.Consumer):
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode types its own Event only
         generation = self.app.consumer_generation_id
         active = set(self._get_active_partitions())
-        records = await self._fetch(active, timeout)
+        records = await self._without_changelogs(await self._fetch(active, timeout), generation)
         if not records and self.should_stop:
             return
         plain: dict[TP, Any] = {}
@@ -146,8 +149,18 @@ class ChunkConsumer(driver.Consumer):
         for tp in self._idle_partitions(active):
             if self._may_deliver(tp, generation):
                 yield tp, self._tick(tp)
-        if not plain and sum(map(len, records.values())) < SMALL_CHUNK_RECORDS:
+        if not plain and not self.app.in_recovery and sum(map(len, records.values())) < SMALL_CHUNK_RECORDS:
             await asyncio.sleep(LINGER_S)
+
+    async def _without_changelogs(self, records: dict[TP, Any], generation: int) -> dict[TP, Any]:
+        """Hand changelog records to recovery; give the others."""
+        recovery, found = self._recovery(), {tp for tp in records if self._is_changelog_tp(tp)}
+        # An older generation's records were read from another place: recovery seeks before it begins.
+        if self.flow_active and self.app.consumer_generation_id == generation:
+            for tp in found:
+                recovery.take(tp, records[tp])
+            await recovery.after_poll(found, generation)
+        return {tp: batch for tp, batch in records.items() if tp not in found}
 
     async def _fetch(self, active: set[TP], limit_s: float) -> dict[TP, Any]:
         busy = {tp for tp in active if self._is_busy(tp)}

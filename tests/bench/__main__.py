@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("replay",)
+NAMES = ("recovery", "replay")
 
 
 def main() -> None:
