@@ -102,6 +102,8 @@ class ChunkApp(faust.App):
         """Topics whose idle partitions get ticks."""
         self.before_start: Callable[[], None] = lambda: None
         """Runs in a thread before anything is consumed."""
+        self.failed: Callable[[], str] = lambda: ""
+        """The stage that could not go on and its error; empty while all can."""
         # By name: what these classes need imports this module's users.
         kwargs.setdefault("Table", "agents.state_store:StateTable")
         kwargs.setdefault("TableManager", "agents.recovery:StateTables")

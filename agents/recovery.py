@@ -23,7 +23,7 @@ from typing import Any, Final, cast
 
 from aiokafka import TopicPartition
 from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 from faust.types import TP
 from mode import Service
 
@@ -82,7 +82,6 @@ class BatchRecovery(Recovery):
                 return
         changes: dict[bytes, bytes | None] = {record.key: record.value for record in records}
         changes.pop(mark_key(tp.partition), None)
-        changes.pop(None, None)  # type: ignore[call-overload]  # a record without a key is no row
         reached = records[-1].offset
         self._store(tp).apply(tp.partition, changes, reached)
         offsets[tp] = reached
@@ -111,10 +110,13 @@ class BatchRecovery(Recovery):
                 self.active_offsets[tp] = self.active_highwaters[tp]
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
-        """Let the streams go, unless there was another rebalance meanwhile."""
-        if self.app.consumer_generation_id == generation_id:
-            for tp in self.active_tps:
-                self._store(tp).complete(tp.partition, self.active_highwaters[tp])
+        """Let the streams go. Faust comes here, too, when a rebalance or a crash has broken recovery off."""
+        if self.should_stop:
+            raise ServiceStopped
+        if self.app.consumer_generation_id != generation_id or self.need_recovery():
+            raise RebalanceAgain
+        for tp in self.active_tps:
+            self._store(tp).complete(tp.partition, self.active_highwaters[tp])
         await super().on_recovery_completed(generation_id)
         self._completed(generation_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from functools import cache
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from agents.recovery import StateTables
 from agents.send import compress_fast
 from agents.sinks import make_sinks
 from agents.stage import WorkerState
+from app.state_folder import folder_of, hold
 from app.worker_settings import WorkerSettings
 from ml.registry import Registry
 from ml.settings import MlSettings
@@ -47,7 +49,7 @@ def create_app(
 ) -> ChunkApp:
     """Build the worker's app: every stage that `worker.stages` names, on one broker."""
     compress_fast()
-    datadir = (worker.home / "worker" / worker.worker_name).resolve()
+    datadir = folder_of(worker.home, worker.worker_name)
     datadir.mkdir(parents=True, exist_ok=True)
     app = ChunkApp(
         GROUP,
@@ -73,10 +75,18 @@ def create_app(
         autodiscover=False,
         loghandlers=[],
     )
-    app.before_start = lambda: _make_topics(broker)
+    # Held to the end of the process: `faust -A app worker` comes here, too.
+    lock = ExitStack()
+
+    def prepare() -> None:
+        lock.enter_context(hold(datadir))
+        _make_topics(broker)
+
+    app.before_start = prepare
     tables = cast(StateTables, app.tables)
     tables.facts, tables.deadline_s = Facts(broker), worker.recovery_deadline_s
     state = WorkerState()
+    app.failed = lambda: state.failed or ""
     stages = set(worker.stages)
     if "candles" in stages:
         table = _table(app, broker, CANDLE_STATE, TRADES, (CANDLES, CANDLES_LIVE))

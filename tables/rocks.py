@@ -1,7 +1,7 @@
 """The RocksDB folders of the tables: one a table and partition, opened the same way by the worker and the command line.
 
-RocksDB finds cut files when it opens a folder, all but one kind: a MANIFEST that was cut between two of its entries
-opens as an older state, with newer writes of the log on top. The files that such a MANIFEST does not name betray it.
+RocksDB finds cut files when it opens a folder, all but one kind: a MANIFEST that lost its last entries opens as an older
+state, with newer writes of the log on top and a hole between. Finished tables that it does not name betray it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ _WRITE_BUFFER_BYTES: Final = 4 << 20
 _CACHE_BYTES: Final = 8 << 20
 _OPEN_FILES: Final = 64
 _BLOOM_BITS: Final = 10
+_FOOTER: Final = (0x88E241B785F4CFF7).to_bytes(8, "little")
+"""Last bytes of a table file that was written to its end."""
 
 
 class DamagedStateError(TickcastError):
@@ -103,25 +105,33 @@ def open_or_wipe(path: Path) -> tuple[Any, str]:
 def damage(path: Path) -> str:
     """Say in one line what is wrong with a folder that nobody has open; "" for nothing.
 
-    Blocks that were changed in place show only when they are read: see `mark_damaged`. A folder whose worker was
-    killed in the middle of a flush is called damaged, too: it looks like one with a cut MANIFEST.
+    Blocks that were changed in place show only when they are read: see `mark_damaged`.
     """
     _require_unlocked(path)
     if (path / _DAMAGED).exists():
         return (path / _DAMAGED).read_text()
-    tables = {file.name for file in path.glob("*.sst")}
     if not (path / "CURRENT").exists():
-        return "CURRENT is missing" if tables or any(path.glob("MANIFEST-*")) else ""
+        return "CURRENT is missing" if any(path.glob("MANIFEST-*")) or any(path.glob("*.sst")) else ""
     try:
         db = open_folder(path, read_only=True)
     except Exception as error:
         if not is_damage(error):
             raise
         return _one_line(error)
-    live = {str(file["name"]).lstrip("/") for file in db.live_files()}
+    named = {str(file["name"]).lstrip("/") for file in db.live_files()}
     db.close()
-    unnamed = sorted(tables - live)
-    return f"{unnamed[0]} is not named by its MANIFEST" if unnamed else ""
+    newest = max((int(name.removesuffix(".sst")) for name in named), default=-1)
+    # A worker that was killed in a flush or a compaction leaves an unfinished one.
+    for file in sorted(path.glob("*.sst")):
+        if file.name not in named and int(file.stem) > newest and _is_finished(file):
+            return f"{file.name} is not named by the MANIFEST"
+    return ""
+
+
+def _is_finished(table: Path) -> bool:
+    with table.open("rb") as file:
+        file.seek(max(0, table.stat().st_size - len(_FOOTER)))
+        return file.read() == _FOOTER
 
 
 def _require_unlocked(path: Path) -> None:

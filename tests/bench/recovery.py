@@ -8,7 +8,6 @@ benchmark fails. The last run of ours starts once more with its folder kept: tha
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import random
@@ -24,7 +23,6 @@ from statistics import median
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -37,10 +35,13 @@ from redpanda.local.tether import tethered
 from redpanda.settings import BrokerSettings
 from tables import rocks
 from tests.bench import machine, result
-from tests.bench.recovery_worker import CHANGELOG, SOURCE
-from tests.bench.stack import BATCH_BYTES, ROOT, BenchError
+from tests.bench.stack import ROOT, BenchError
+from tests.support.recovery_worker import topics
+from tests.support.rows import publish_rows
 
 SEED = 12
+NAME = "bench"
+SOURCE, CHANGELOG = topics(NAME)
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -77,29 +78,14 @@ def fill(broker: BrokerSettings, keys: int, value_bytes: int) -> list[int]:
         admin.create_topics(
             {CHANGELOG: {**made, "configs": {"cleanup.policy": "compact"}}, SOURCE: made}, wait_for_metadata=True
         )
-    return asyncio.run(_send(broker, keys, value_bytes))
-
-
-async def _send(broker: BrokerSettings, keys: int, value_bytes: int) -> list[int]:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=broker.broker_url, acks="all", compression_type="lz4", max_batch_size=BATCH_BYTES
-    )
-    await producer.start()
     sums = [0] * broker.partitions
-    batches = [producer.create_batch() for _ in sums]
-    try:
+
+    def counted() -> Iterator[tuple[int, bytes, bytes]]:
         for at, (key, value) in enumerate(rows(keys, value_bytes)):
-            partition = at % len(sums)
-            sums[partition] ^= _checksum(key, value)
-            if batches[partition].append(key=key, value=value, timestamp=None) is None:
-                await producer.send_batch(batches[partition], CHANGELOG, partition=partition)
-                batches[partition] = producer.create_batch()
-                batches[partition].append(key=key, value=value, timestamp=None)
-        for partition, batch in enumerate(batches):
-            await producer.send_batch(batch, CHANGELOG, partition=partition)
-        await producer.flush()
-    finally:
-        await producer.stop()
+            sums[at % len(sums)] ^= _checksum(key, value)
+            yield at % len(sums), key, value
+
+    publish_rows(broker, CHANGELOG, counted())
     return sums
 
 
@@ -110,7 +96,7 @@ def _checksum(key: bytes, value: bytes) -> int:
 def recover(broker: BrokerSettings, folder: Path, kind: str, keys: int, value_bytes: int) -> Run:
     """Run one recovery in a process of its own."""
     busy = machine.busy_cores(0.0)
-    command = ["-m", "tests.bench.recovery_worker", "stock" if kind == "stock" else "ours", str(folder)]
+    command = ["-m", "tests.support.recovery_worker", "stock" if kind == "stock" else "ours", str(folder), NAME]
     started_s = time.monotonic()
     with (folder.parent / f"{kind}.log").open("wb") as log:
         process = subprocess.Popen(

@@ -1,6 +1,7 @@
-"""One recovery in a process of its own; run by tests/bench/recovery. It says on stdout how long it took, as JSON.
+"""A worker with one table, in a process of its own: it says on stdout, as JSON, when and how fast it has recovered.
 
 `ours` is the worker's own recovery, `stock` is Faust's, on the same changelog and with the same RocksDB settings.
+Run by tests/bench/recovery and tests/agents/test_recovery.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from agents.changelogs import Facts
 from agents.chunks import ChunkApp
 from redpanda.settings import BrokerSettings
 
-SOURCE = "bench-source"
-CHANGELOG = "bench-changelog"
-GROUP = "bench-recovery"
+DEADLINE_S = 8.0
 # What tables/rocks.py sets, in Faust's words.
 ROCKSDB = {
     "driver": "rocksdict",
@@ -31,7 +30,13 @@ ROCKSDB = {
 }
 
 
-def build(kind: str, broker: BrokerSettings, folder: Path) -> faust.App:
+def topics(name: str) -> tuple[str, str]:
+    """Name the source and the changelog of the table `name`."""
+    return f"{name}-source", f"{name}-changelog"
+
+
+def build(kind: str, broker: BrokerSettings, folder: Path, name: str) -> faust.App:
+    source, changelog = topics(name)
     common: dict[str, Any] = {
         "broker": f"kafka://{broker.broker_url}",
         "store": "rocksdb://",
@@ -45,25 +50,26 @@ def build(kind: str, broker: BrokerSettings, folder: Path) -> faust.App:
         "autodiscover": False,
         "loghandlers": [],
     }
-    app = ChunkApp(GROUP, **common) if kind == "ours" else faust.App(GROUP, **common)
-    options: dict[str, Any] = {"source": SOURCE} if kind == "ours" else {"options": dict(ROCKSDB)}
+    app = ChunkApp(name, **common) if kind == "ours" else faust.App(name, **common)
+    options: dict[str, Any] = {"source": source, "outputs": (source,)} if kind == "ours" else {"options": dict(ROCKSDB)}
     table = app.Table(
-        "bench",
+        "table",
         partitions=broker.partitions,
         key_type=bytes,
         value_type=bytes,
-        changelog_topic=app.topic(CHANGELOG, key_serializer="raw", value_serializer="raw", internal=False),
+        changelog_topic=app.topic(changelog, key_serializer="raw", value_serializer="raw", internal=False),
         **options,
     )
     if isinstance(app, ChunkApp):
         app.tables.facts = Facts(broker)  # type: ignore[attr-defined]  # of our table manager
-        app.chunk_handlers[SOURCE] = 1
+        app.tables.deadline_s = DEADLINE_S  # type: ignore[attr-defined]  # likewise
+        app.chunk_handlers[source] = 1
 
     async def agent(stream: Any) -> None:
         async for _ in stream:
             pass
 
-    app.agent(app.topic(SOURCE, key_serializer="raw", value_serializer="raw"))(agent)
+    app.agent(app.topic(source, key_serializer="raw", value_serializer="raw"))(agent)
     started_s = time.monotonic()
     assigned: list[tuple[float, float]] = []
 
@@ -78,6 +84,7 @@ def build(kind: str, broker: BrokerSettings, folder: Path) -> faust.App:
             "seconds": now_s - assigned_s,
             "cpu_s": time.process_time() - cpu_s,
             "since_start_s": now_s - started_s,
+            "partitions": sorted(tp.partition for tp in app.assignor.assigned_actives() if tp.topic == changelog),
         }
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
@@ -87,5 +94,5 @@ def build(kind: str, broker: BrokerSettings, folder: Path) -> faust.App:
 
 if __name__ == "__main__":
     uvloop.install()
-    running = build(sys.argv[1], BrokerSettings(), Path(sys.argv[2]))
+    running = build(sys.argv[1], BrokerSettings(), Path(sys.argv[2]), sys.argv[3])
     faust.Worker(running, redirect_stdouts=False, quiet=True, loglevel="INFO").execute_from_commandline()
