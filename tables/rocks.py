@@ -1,7 +1,7 @@
 """The RocksDB folders of the tables: one a table and partition, opened the same way by the worker and the command line.
 
-RocksDB finds cut files when it opens a folder, all but one kind: a MANIFEST that lost its last entries opens as an older
-state, with newer writes of the log on top and a hole between. Finished tables that it does not name betray it.
+RocksDB finds cut files when it opens a folder, all but one kind: a MANIFEST that lost its last entries opens as an
+older state, with newer writes of the log on top and a hole between. Finished tables that it does not name betray it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def open_or_wipe(path: Path) -> tuple[Any, str]:
 def damage(path: Path) -> str:
     """Say in one line what is wrong with a folder that nobody has open; "" for nothing.
 
-    Blocks that were changed in place show only when they are read: see `mark_damaged`.
+    Blocks that were changed in place show only when they are read: see `mark_damaged`. A worker that was killed in the
+    moment between a table and its entry in the MANIFEST leaves what looks like damage: the folder is then filled again.
     """
     _require_unlocked(path)
     if (path / _DAMAGED).exists():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tables import rocks
+from tests.support.waiting import wait_for
 
 SPAWN = multiprocessing.get_context("spawn")
 KEYS = 40
@@ -43,6 +44,8 @@ def fill(path: Path) -> None:
         rocks.write(db, {key: value}, number)
         if number % 900 == 899:
             db.flush()
+    busy = ("rocksdb.num-running-compactions", "rocksdb.compaction-pending", "rocksdb.num-running-flushes")
+    wait_for(lambda: not any(db.property_int_value(name) for name in busy))
     os._exit(0)
 
 
@@ -91,7 +94,7 @@ def test_any_file_cut_anywhere_is_told_or_gives_an_older_state(whole: Path, tmp_
     chance = random.Random(seed)
     files = [file.name for file in whole.iterdir() if file.name not in ("LOCK", "LOG", "IDENTITY")]
     seen = {"older": 0, "told": 0}
-    for turn in range(120):
+    for turn in range(60):
         path = tmp_path / f"table-{turn}.db"
         shutil.copytree(whole, path)
         file = path / (files[turn] if turn < len(files) else chance.choice(files))
@@ -106,7 +109,7 @@ def test_any_file_cut_anywhere_is_told_or_gives_an_older_state(whole: Path, tmp_
             assert rows == state_after(offset + 1), what
         seen["told" if wrong else "older"] += 1
         shutil.rmtree(path)
-    assert min(seen.values()) > 10, seen
+    assert min(seen.values()) > 5, seen
 
 
 def test_manifest_cut_between_its_entries_is_told(copy: Path) -> None:
