@@ -20,7 +20,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import faust
@@ -104,6 +104,8 @@ class ChunkApp(faust.App):
         """Runs in a thread before anything is consumed."""
         self.failed: Callable[[], str] = lambda: ""
         """The stage that could not go on and its error; empty while all can."""
+        self.from_the_start: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """Run beside everything else, recovery included; what raises ends the worker."""
         # By name: what these classes need imports this module's users.
         kwargs.setdefault("Table", "agents.state_store:StateTable")
         kwargs.setdefault("TableManager", "agents.recovery:StateTables")
@@ -112,6 +114,8 @@ class ChunkApp(faust.App):
     async def on_first_start(self) -> None:
         """Let the topics be made first: Faust declares only those of its own."""
         await asyncio.to_thread(self.before_start)
+        for job in self.from_the_start:
+            self.add_future(job())
         await super().on_first_start()
 
     def _new_transport(self) -> Any:
@@ -246,8 +250,21 @@ class ChunkConsumer(driver.Consumer):
         end: int | None = self.highwater(tp)
         if end is None:
             return 1
-        following = self._next.get(tp, self._read_offset[tp])
-        return max(0, end - (following or 0))
+        return max(0, end - self.consumed(tp))
+
+    def consumed(self, tp: TP) -> int:
+        """Give the offset of the next record to deliver; before the first one, the reader's position."""
+        if (following := self._next.get(tp)) is not None:
+            return following
+        # Of a log that lost its head, and of which nothing is committed, Faust knows no offset.
+        subscription = self._thread._ensure_consumer()._subscription.subscription  # noqa: SLF001  # no way without a wait
+        state = subscription.assignment.state_value(tp) if subscription and subscription.assignment else None
+        position: int | None = state.position if state is not None and state.has_valid_position else None
+        return position if position is not None else self._read_offset[tp] or 0
+
+    def committed(self, tp: TP) -> int:
+        """Give the offset with which the group would go on; 0 where nothing was committed."""
+        return self._committed_offset[tp] or 0
 
     def lag(self) -> int:
         """Count the records of all chunk partitions whose handlers are not done."""
@@ -262,7 +279,7 @@ class ChunkConsumer(driver.Consumer):
         """Describe every chunk partition: next offset to deliver, end of the log, and records not done."""
         return {
             f"{tp.topic}-{tp.partition}": [
-                self._next.get(tp, self._read_offset[tp] or 0),
+                self.consumed(tp),
                 self.highwater(tp) or 0,
                 sum(len(chunk) for chunk in self._pending[tp] if chunk.open_handlers > 0),
             ]

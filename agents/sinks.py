@@ -101,6 +101,7 @@ class Sink(Generic[T]):
             except UnreachableError as error:
                 logger.warning("Store does not answer, batch %s waits %.1f s: %s", token, pause_s, error)
                 self._state.counters["store_retries"] += 1
+                self._state.waiting[self._topic] = str(error)
                 self._client = None
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LAST_RETRY_S)
@@ -111,6 +112,7 @@ class Sink(Generic[T]):
                 left = await self._insert_until_stored(records[:middle], f"{token}-l", origin)
                 return left + await self._insert_until_stored(records[middle:], f"{token}-r", origin)
             else:
+                self._state.waiting.pop(self._topic, None)
                 return []
 
     def _insert_once(self, records: list[T], token: str) -> None:

@@ -39,6 +39,10 @@ class WorkerState:
         """Wall clock before a stage looked at its first record (ns), by stage."""
         self.last_at_ns: dict[str, int] = {}
         """Wall clock when the effects of a stage's last record were durable (ns), by stage."""
+        self.busy_since_s: dict[str, float] = {}
+        """Since when a stage has had its present chunk in hand (monotonic s), by stage; absent while it has none."""
+        self.waiting: dict[str, str] = {}
+        """Topics whose writer waits for something outside, and for what."""
         self.failed: str | None = None
         """Why the worker stops, once a stage met a fault that it cannot dead-letter."""
 
@@ -108,6 +112,7 @@ def register(
             chunk.take()
             if len(chunk):
                 state.first_at_ns.setdefault(name, time.time_ns())
+            state.busy_since_s[name] = time.monotonic()
             try:
                 await handle(chunk)
             except Exception as error:
@@ -115,5 +120,6 @@ def register(
                 state.failed = f"{name}: {error!r}"
                 await app.crash(error)
                 raise
+            del state.busy_since_s[name]
 
     app.agent(source, name=f"tickcast.{name}", concurrency=1)(agent)

@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from functools import cache
 from typing import Any, cast
 
-from mode import Service
-
 from agents.candles import CandlesStage
 from agents.changelogs import Facts
 from agents.chunks import ChunkApp, ChunkConsumer
@@ -19,6 +17,7 @@ from agents.recovery import StateTables
 from agents.send import compress_fast
 from agents.sinks import make_sinks
 from agents.stage import WorkerState
+from app.health_pages import Health
 from app.state_folder import folder_of, hold
 from app.worker_settings import WorkerSettings
 from ml.registry import Registry
@@ -120,26 +119,27 @@ def _table(app: ChunkApp, broker: BrokerSettings, name: str, source: str, output
 
 
 def _report(app: ChunkApp, state: WorkerState, worker: WorkerSettings) -> None:
-    """Write the status file each second."""
+    """Serve the health pages, and write the status file each second."""
+    health = Health(app, state, worker)
 
-    @app.service
-    class Reporter(Service):
-        @Service.task
-        async def _write(self) -> None:
-            while not self.should_stop:
-                await asyncio.to_thread(write_status, worker.home, worker_status(app, state, worker.worker_name))
-                await self.sleep(1.0)
+    async def report() -> None:
+        while not app.should_stop:
+            await health.look()
+            await asyncio.to_thread(write_status, worker.home, worker_status(app, state, health, worker.worker_name))
+            await app.sleep(1.0)
+
+    app.from_the_start.append(report)
 
 
-def worker_status(app: ChunkApp, state: WorkerState, name: str = "0") -> Status:
+def worker_status(app: ChunkApp, state: WorkerState, health: Health, name: str = "0") -> Status:
     """Describe the worker as the board shows it."""
-    ready = app.tables.recovery.completed.is_set() if app.started else False  # type: ignore[attr-defined]
-    consumer: Any = app.consumer if app.started else None
-    lag = consumer.lag() if ready and isinstance(consumer, ChunkConsumer) else -1
+    phase = health.phase
+    consumer: Any = app.consumer if phase == "live" else None
+    lag = consumer.lag() if isinstance(consumer, ChunkConsumer) else -1
     return Status(
         # The board shows the first worker; others on the same folder have a file of their own.
         name="worker" if name == "0" else f"worker-{name}",
-        state="failed" if state.failed else "live" if ready else "recovery",
+        state=phase,
         counters={**state.counters, "lag": lag},
         detail={
             "forecasts": list(state.forecasts.values()),

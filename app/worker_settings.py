@@ -38,6 +38,9 @@ class WorkerSettings(BaseSettings):
     recovery_deadline_s: float = Field(default=120.0, ge=2.0, le=86_400.0)
     """How long recovery of the tables may stand still before the worker ends (s). One that moves may last longer."""
 
+    stall_s: float = Field(default=60.0, ge=1.0, le=86_400.0)
+    """How long offsets may stand still while records wait, before `/health/live` says 503 (s)."""
+
     @field_validator("stages", mode="before")
     @classmethod
     def _split_stages(cls, value: object) -> object:

@@ -1,0 +1,31 @@
+"""A worker with one stage that never ends a chunk; run by test_liveness in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import faust
+
+from agents.chunks import Chunk
+from agents.stage import WorkerState, register
+from app.stream import create_app
+from app.worker_settings import WorkerSettings
+from ml.settings import MlSettings
+from redpanda.settings import BrokerSettings
+from redpanda.topics import NEWS
+from tables.candles import CandleRules
+from tables.clickhouse.settings import StoreSettings
+
+
+async def stall(_: Chunk) -> None:
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    home = Path(sys.argv[1])
+    settings = WorkerSettings(home=home, stages=("candles",))
+    app = create_app(settings, BrokerSettings(), CandleRules(), MlSettings(home=home), StoreSettings(home=home))
+    register(app, WorkerState(), NEWS, "stalling", stall)
+    faust.Worker(app, redirect_stdouts=False, quiet=True, loglevel="INFO").execute_from_commandline()
