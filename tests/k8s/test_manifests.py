@@ -149,6 +149,8 @@ def test_ports_are_the_defaults_of_the_settings() -> None:
     assert policies()["from-clients"]["ingress"][0]["ports"] == [{"protocol": "TCP", "port": api}]
     urls = set(re.findall(r"http://127\.0\.0\.1:(\d+)", (BASE / "ingest.yaml").read_text()))
     assert urls == {str(ingest)}
+    worker = WorkerSettings.model_fields["worker_port"].default
+    assert set(re.findall(r"http://127\.0\.0\.1:(\d+)", (BASE / "worker.yaml").read_text())) == {str(worker)}
 
 
 def test_network_lets_out_to_the_addresses_of_the_settings() -> None:
@@ -173,6 +175,10 @@ def test_probe_paths_are_served() -> None:
     paths = {probe["httpGet"]["path"] for probe in probes if probe and "httpGet" in probe}
     assert paths == {"/health/live", "/health/ready"}
     assert all(f'"{path}"' in routes for path in paths)
+    pages = (ROOT / "app" / "health_pages.py").read_text()
+    asked = set(re.findall(r"http://127\.0\.0\.1:\d+(/[a-z/]+)", (BASE / "worker.yaml").read_text()))
+    assert asked == {"/health/live", "/health/ready"}
+    assert all(f'"{path}"' in pages for path in asked)
 
 
 def test_image_uses_the_uv_of_the_bootstrap() -> None:
