@@ -128,6 +128,12 @@ class Window:
 
     def candle(self, pair: str, timeframe: str) -> Candle:
         """Give the candle as it goes on the wire; divisions of integers round correctly."""
+        if not self.trades:
+            price = self.close
+            return Candle(
+                pair, timeframe, self.open_ms, price, price, price, price, 0.0, 0.0, 0.0, 0, price, -1, -1,
+                self.closed, self.revision, True, self.closed_by, self.source,
+            )  # fmt: skip
         volume, quote = self.volume, self.quote
         return Candle(
             pair,
@@ -141,12 +147,12 @@ class Window:
             quote / QUOTE_SCALE,
             self.buy / QTY_SCALE,
             self.trades,
-            quote / (volume * PRICE_SCALE) if volume else self.close,
+            quote / (volume * PRICE_SCALE),
             self.first_id,
             self.last_id,
             self.closed,
             self.revision,
-            self.trades == 0,
+            False,
             self.closed_by,
             self.source,
         )
