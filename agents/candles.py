@@ -68,7 +68,11 @@ class CandlesStage:
             (pair, one.fold.settle(now_ms, feed_alive=self._is_silent(one.fold, now_ms)))
             for pair, one in touched.items()
         ]
+        if not await self._app.owns(chunk):
+            return
         await self._deliver(chunk, outputs, letters, pairs)
+        if not await self._app.owns(chunk):
+            return
         for pair, output in outputs:
             if output.row is not None:
                 self._table[state_key(pair)] = output.row
@@ -130,7 +134,7 @@ class CandlesStage:
             one.seen_at_s, one.live_due = time.monotonic(), True
             touched[pair] = one
         self._feed.note(at_ms, trades[-1].ts_ns)
-        one.fold.apply(trades, (at_ms + self._rules.future_tolerance_ms) * 1_000_000)
+        one.fold.apply(trades, (at_ms + self._rules.future_tolerance_ms) * 1_000_000, at_ms)
 
     def _idle(self, pairs: dict[str, _Pair]) -> dict[str, _Pair]:
         limit_s = time.monotonic() - self._rules.idle_close_ms / 1_000

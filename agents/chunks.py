@@ -9,7 +9,8 @@ hold it to that:
 * an offset is committed only when every handler of the topic has said `done`, never because an agent raised;
 * a chunk that does not begin where the last one ended is refused once and fetched again (a compacted topic
   has real gaps, which then come again and are taken);
-* a slow handler holds back its partition, not the process.
+* a slow handler holds back its partition, not the process;
+* a worker that slept longer than its session publishes nothing until the broker has confirmed it (agents/lease.py).
 
 See docs/adr/0003-chunk-delivery.md.
 """
@@ -28,6 +29,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
+from agents.lease import Lease, LeasedThread
+
 __all__ = ["Chunk", "ChunkApp", "ChunkConsumer", "ChunkTransport"]
 
 logger = logging.getLogger("tickcast.chunks")
@@ -42,6 +45,7 @@ BUSY_POLL_S: Final = 0.02
 SMALL_CHUNK_RECORDS: Final = 64
 LINGER_S: Final = 0.003
 """Pause after a poll that brought little: tiny chunks would eat the processor."""
+LEASE_POLL_S: Final = 0.02
 TICK_S: Final = 1.0
 """A partition that is read to its end gets an empty chunk this often, so that idle pairs can close."""
 
@@ -103,6 +107,21 @@ class ChunkApp(faust.App):
         self.before_start: Callable[[], None] = lambda: None
         """Runs in a thread before anything is consumed."""
         super().__init__(*args, **kwargs)
+        self.lease = Lease(self.conf.broker_session_timeout)
+
+    async def owns(self, chunk: Chunk) -> bool:
+        """Tell whether what comes of `chunk` may be published; waits while that is unknown.
+
+        Asked right before every effect that others see. On False the handler returns without `done`: the chunk
+        comes again, here or at the new owner.
+        """
+        while chunk.generation == self.consumer_generation_id:
+            if self.lease.is_valid():
+                return True
+            if self.rebalancing:
+                return False
+            await asyncio.sleep(LEASE_POLL_S)
+        return False
 
     async def on_first_start(self) -> None:
         """Let the topics be made first: Faust declares only those of its own."""
@@ -305,7 +324,11 @@ class ChunkConsumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Start from the committed offsets with nothing pending."""
         self._forget()
+        self.app.lease.renew()
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def _new_consumer_thread(self) -> LeasedThread:
+        return LeasedThread(self, loop=self.loop, beacon=self.beacon)
 
     def _forget(self) -> None:
         self._pending.clear()

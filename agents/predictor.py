@@ -154,6 +154,8 @@ class PredictorStage:
         for at, row in rows:
             if row.timeframe == "1m":
                 made += self._forecasts(chunk, at, row, now_ms, letters)
+        if not await self._app.owns(chunk):
+            return
         records: list[Record] = [(one.pair.encode(), encode(one)) for one in made]
         await deliver(self._app, FORECASTS, chunk.tp.partition, records)
         await deliver_dead_letters(self._app, chunk.tp.partition, letters)

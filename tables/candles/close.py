@@ -64,7 +64,7 @@ class Closer:
     def candles(self) -> list[Candle]:
         """Give the candles of all changed windows, 1m first, each timeframe in time order."""
         return [
-            self._state.windows[timeframe][open_ms].candle(self._pair, timeframe)
+            self._state.windows[timeframe][open_ms].candle(self._pair, timeframe, self._state.as_of_ms)
             for timeframe, opens in self._changed.items()
             if opens
             for open_ms in sorted(opens)

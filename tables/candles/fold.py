@@ -56,12 +56,21 @@ class PairCandles:
         self._dirty = False
         self._output = FoldOutput()
 
-    def apply(self, trades: Sequence[Trade], limit_ts_ns: int) -> None:
+    def apply(self, trades: Sequence[Trade], limit_ts_ns: int, appended_ms: int = 0) -> None:
         """Apply trades in the order of the log, closing and correcting candles at the very trade that does it.
 
         So the candles and their revisions follow from the log alone, however it is cut into chunks: what comes
-        again after a crash is what came before. `limit_ts_ns`: a trade later than this is refused.
+        again after a crash is what came before.
+
+        Parameters
+        ----------
+        limit_ts_ns
+            A trade later than this is refused (ns).
+        appended_ms
+            When the broker appended the record of these trades (ms).
+
         """
+        self.state.as_of_ms = max(self.state.as_of_ms, appended_ms)
         if len(trades) < MIN_RUN_TRADES:
             self._one_by_one(trades, limit_ts_ns)
             return
@@ -179,7 +188,7 @@ class PairCandles:
     def live(self) -> Candle | None:
         """Give the newest 1m candle while it is open."""
         window = self.state.windows["1m"].get(self.state.newest_ms)
-        return None if window is None or window.closed else window.candle(self.pair, "1m")
+        return None if window is None or window.closed else window.candle(self.pair, "1m", self.state.as_of_ms)
 
     def _window(self, open_ms: int, trade: Trade) -> Window:
         state = self.state

@@ -126,13 +126,13 @@ class Window:
         if child.last_id > self.last_id:
             self.last_id = child.last_id
 
-    def candle(self, pair: str, timeframe: str) -> Candle:
+    def candle(self, pair: str, timeframe: str, as_of_ms: int) -> Candle:
         """Give the candle as it goes on the wire; divisions of integers round correctly."""
         if not self.trades:
             price = self.close
             return Candle(
                 pair, timeframe, self.open_ms, price, price, price, price, 0.0, 0.0, 0.0, 0, price, -1, -1,
-                self.closed, self.revision, True, self.closed_by, self.source,
+                self.closed, self.revision, True, self.closed_by, self.source, as_of_ms,
             )  # fmt: skip
         volume, quote = self.volume, self.quote
         return Candle(
@@ -155,6 +155,7 @@ class Window:
             False,
             self.closed_by,
             self.source,
+            as_of_ms,
         )
 
     def flatten(self, price: float) -> bool:
