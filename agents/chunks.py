@@ -29,7 +29,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
-from agents.lease import Lease, LeasedThread
+from agents.fetch import ChunkThread
+from agents.lease import Lease
 
 __all__ = ["Chunk", "ChunkApp", "ChunkConsumer", "ChunkTransport"]
 
@@ -209,32 +210,33 @@ class ChunkConsumer(driver.Consumer):
 
     def _message(self, tp: TP, part: list[Any]) -> Message:
         chunk = Chunk(tp, part, self.app.chunk_handlers[tp.topic], self.app.consumer_generation_id)
-        message = self._to_message(tp, part[-1])
-        message.value = chunk  # type: ignore[assignment]  # the raw codec hands the chunk through
-        message.key = None
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
         self._next[tp] = chunk.next_offset
         self._pending[tp].append(chunk)
         self._delivered_at_s[tp] = time.monotonic()
         # Faust builds an interval tree over skipped offsets; a chunk skips none.
         self._read_offset[tp] = part[-1].offset - 1
-        return message
+        return self._wrapped(chunk, part[-1].offset, part[-1].timestamp / 1_000)
 
     def _tick(self, tp: TP) -> Message:
         self._delivered_at_s[tp] = time.monotonic()
         chunk = Chunk(tp, [], 1, self.app.consumer_generation_id)
+        return self._wrapped(chunk, self._read_offset[tp] or 0, time.time())
+
+    @staticmethod
+    def _wrapped(chunk: Chunk, offset: int, timestamp_s: float) -> Message:
         return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            self._read_offset[tp] or 0,
-            time.time(),
+            chunk.tp.topic,
+            chunk.tp.partition,
+            offset,
+            timestamp_s,
             0,
             None,
             None,
             chunk,  # type: ignore[arg-type]  # the raw codec hands the chunk through
             None,
-            tp=tp,
-            generation_id=self.app.consumer_generation_id,
+            tp=chunk.tp,
+            generation_id=chunk.generation,
         )
 
     def _idle_partitions(self, active: set[TP]) -> Iterator[TP]:
@@ -327,8 +329,8 @@ class ChunkConsumer(driver.Consumer):
         self.app.lease.renew()
         await super().on_partitions_assigned(assigned, generation_id)
 
-    def _new_consumer_thread(self) -> LeasedThread:
-        return LeasedThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
     def _forget(self) -> None:
         self._pending.clear()

@@ -11,9 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from faust.transport.drivers import aiokafka as driver
-
-__all__ = ["Lease", "LeasedThread"]
+__all__ = ["Lease"]
 
 
 class Lease:
@@ -44,13 +42,3 @@ class Lease:
             return answered
 
         coordinator._do_heartbeat = watched  # noqa: SLF001  # see above
-
-
-class LeasedThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread, with an eye on its heartbeats; the app has the `lease`."""
-
-    async def on_start(self) -> None:
-        """Start the consumer; its heartbeats begin when it joins the group."""
-        await super().on_start()
-        lease: Lease = self.app.lease  # type: ignore[attr-defined]  # ChunkApp's
-        lease.watch(self._ensure_consumer()._coordinator)  # noqa: SLF001  # no public way

@@ -19,7 +19,7 @@ from tables.candles.rules import CandleRules, keep_from_ms
 from tables.candles.runs import BLOCK_TRADES, EXACT_BELOW, MIN_RUN_TRADES, Run, as_run
 from tables.candles.state import load_state
 from tables.candles.window import Window
-from tables.records import MINUTE_MS, SIDES, Candle, LateTrade, Trade
+from tables.records import MINUTE_MS, Candle, LateTrade, Trade
 
 __all__ = ["FoldOutput", "PairCandles"]
 
@@ -80,7 +80,7 @@ class PairCandles:
             run = None
             if state.applied:
                 from_ns = max(state.max_ts_ns, state.frontier_ms * 1_000_000)
-                run = as_run(block, state.applied[-1] + 1, from_ns, limit_ts_ns)
+                run = as_run(block, self.pair, state.applied[-1] + 1, from_ns, limit_ts_ns)
             if run is None:
                 self._one_by_one(block, limit_ts_ns)
             else:
@@ -108,7 +108,7 @@ class PairCandles:
         self._output.applied += len(ts_ns)
 
     def _one_by_one(self, trades: Sequence[Trade], limit_ts_ns: int) -> None:
-        state, output = self.state, self._output
+        state, output, pair = self.state, self._output, self.pair
         applied = state.applied
         next_id = applied[-1] + 1 if applied else 0
         max_ts_ns = state.max_ts_ns
@@ -119,8 +119,14 @@ class PairCandles:
         close_ns = self._next_close_ns()
         for trade in trades:
             ts_ns, trade_id, price, qty = trade.ts_ns, trade.trade_id, trade.price, trade.qty
-            if not (0.0 < price < inf and 0.0 < qty < inf and 0 < ts_ns <= limit_ts_ns and trade_id > 0):
-                output.refused.append((trade, refusal(trade, limit_ts_ns)))
+            if not (
+                0.0 < price < inf
+                and 0.0 < qty < inf
+                and 0 < ts_ns <= limit_ts_ns
+                and trade_id > 0
+                and trade.pair == pair
+            ):
+                output.refused.append((trade, refusal(trade, pair, limit_ts_ns)))
                 continue
             if trade_id != next_id and has_id(applied, trade_id):
                 output.duplicates += 1
@@ -218,7 +224,7 @@ class PairCandles:
             del state.evicted[1:3]
 
 
-def refusal(trade: Trade, limit_ts_ns: int) -> str:
+def refusal(trade: Trade, pair: str, limit_ts_ns: int) -> str:
     """Name why a trade breaks the contract."""
     if trade.trade_id <= 0:
         return "trade-id-not-positive"
@@ -231,7 +237,7 @@ def refusal(trade: Trade, limit_ts_ns: int) -> str:
             return f"{name}-not-finite"
         if value <= 0.0:
             return f"{name}-not-positive"
-    return "side-unknown" if trade.side not in SIDES else "malformed"
+    return "mixed-pairs" if trade.pair != pair else "malformed"
 
 
 def _exact(value: float) -> int:

@@ -72,13 +72,15 @@ class Run:
             ranges += (ids[begin], ids[end - 1])
 
 
-def as_run(trades: Sequence[Trade], next_id: int, from_ns: int, limit_ns: int) -> Run | None:
+def as_run(trades: Sequence[Trade], pair: str, next_id: int, from_ns: int, limit_ns: int) -> Run | None:
     """Give the columns of trades that are a run; None where a single one needs a closer look.
 
     Parameters
     ----------
     trades
         At least one.
+    pair
+        Of all of them.
     next_id
         The id that the first trade must have.
     from_ns, limit_ns
@@ -87,6 +89,8 @@ def as_run(trades: Sequence[Trade], next_id: int, from_ns: int, limit_ns: int) -
     """
     ids = [trade.trade_id for trade in trades]
     if ids[0] != next_id or ids[-1] - next_id + 1 != len(ids) or ids != list(range(next_id, next_id + len(ids))):
+        return None
+    if {trade.pair for trade in trades} != {pair}:
         return None
     ts_ns = [trade.ts_ns for trade in trades]
     if ts_ns[0] < from_ns or ts_ns[-1] > limit_ns or ts_ns != sorted(ts_ns):

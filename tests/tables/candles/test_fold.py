@@ -197,6 +197,7 @@ def test_run_of_trades_does_what_they_do_one_by_one(seed: int) -> None:
                 trade(one.trade_id, 0, one.price),  # far too late, or merely late
                 trade(one.trade_id, at_ms + 86_400_000, one.price),  # beyond the limit
                 trade(one.trade_id, at_ms, float("nan")),
+                Trade("ETH/USD", one.trade_id, one.ts_ns, one.price, one.qty, one.side),
                 trade(one.trade_id, at_ms, 7.0975855899999996),
                 trade(one.trade_id, at_ms, 1.0, 133_456_789.12345679),
             ]
@@ -218,14 +219,15 @@ def test_run_of_trades_does_what_they_do_one_by_one(seed: int) -> None:
 def test_run_in_order_is_folded_by_columns() -> None:
     """Or else the test above would compare a path with itself."""
     history = [trade(number, number * 900, 100.25, 0.5) for number in range(1, 2_000)]
-    run = as_run(history, 1, 0, FOREVER_NS)
+    run = as_run(history, PAIR, 1, 0, FOREVER_NS)
     assert run is not None
     assert (run.price_units[7], run.qty_units[7], run.bought[7]) == (10_025_000_000, 50_000_000, True)
-    assert as_run(history, 2, 0, FOREVER_NS) is None
-    assert as_run(history, 1, history[0].ts_ns + 1, FOREVER_NS) is None
-    assert as_run(history, 1, 0, history[-1].ts_ns - 1) is None
-    assert as_run(history[::-1], 1_999, 0, FOREVER_NS) is None
-    assert as_run([trade(1, 0, float("inf"))], 1, 0, FOREVER_NS) is None
+    assert as_run(history, PAIR, 2, 0, FOREVER_NS) is None
+    assert as_run(history, PAIR, 1, history[0].ts_ns + 1, FOREVER_NS) is None
+    assert as_run(history, PAIR, 1, 0, history[-1].ts_ns - 1) is None
+    assert as_run(history[::-1], PAIR, 1_999, 0, FOREVER_NS) is None
+    assert as_run(history, "ETH/USD", 1, 0, FOREVER_NS) is None
+    assert as_run([trade(1, 0, float("inf"))], PAIR, 1, 0, FOREVER_NS) is None
 
 
 def test_quantity_with_more_than_eight_decimals_counts_in_full() -> None:
