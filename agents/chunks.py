@@ -20,13 +20,16 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
+
+from agents.chunk import Chunk
+from agents.durable import ChangelogGuard, pass_buffer
 
 __all__ = ["Chunk", "ChunkApp", "ChunkConsumer", "ChunkTransport"]
 
@@ -46,52 +49,6 @@ TICK_S: Final = 1.0
 """A partition that is read to its end gets an empty chunk this often, so that idle pairs can close."""
 
 
-class Chunk:
-    """Records of one partition with consecutive offsets; empty for a tick."""
-
-    __slots__ = (
-        "bytes",
-        "first_offset",
-        "generation",
-        "keys",
-        "next_offset",
-        "open_handlers",
-        "timestamps_ms",
-        "tp",
-        "values",
-        "waiting_handlers",
-    )
-
-    def __init__(self, tp: TP, records: list[Any], handlers: int, generation: int) -> None:
-        self.tp = tp
-        self.generation = generation
-        self.values: list[bytes | None] = [record.value for record in records]
-        self.keys: list[bytes | None] = [record.key for record in records]
-        self.timestamps_ms: list[int] = [record.timestamp for record in records]
-        """The broker's append times."""
-        self.first_offset: int = records[0].offset if records else -1
-        self.next_offset: int = records[-1].offset + 1 if records else -1
-        self.bytes = sum(len(value) for value in self.values if value is not None)
-        self.open_handlers = handlers
-        """Handlers whose effects are not durable yet."""
-        self.waiting_handlers = handlers
-        """Handlers that have not begun with it."""
-
-    def take(self) -> None:
-        """Tell that one handler has begun: the next chunk may be fetched."""
-        self.waiting_handlers -= 1
-
-    def done(self) -> None:
-        """Tell that one handler has made its effects durable; the last one releases the offset."""
-        self.open_handlers -= 1
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __bool__(self) -> bool:
-        return True
-
-
 class ChunkApp(faust.App):
     """A Faust app whose topics in `chunk_handlers` are delivered in chunks."""
 
@@ -103,6 +60,8 @@ class ChunkApp(faust.App):
         self.before_start: Callable[[], None] = lambda: None
         """Runs in a thread before anything is consumed."""
         super().__init__(*args, **kwargs)
+        self.changelogs = ChangelogGuard(self)
+        self.sensors.add(self.changelogs)
 
     async def on_first_start(self) -> None:
         """Let the topics be made first: Faust declares only those of its own."""
@@ -127,11 +86,13 @@ class ChunkConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109  # Faust's
         """Fetch once and yield one message a partition; other topics are delivered as Faust does."""
-        if not self.flow_active:
-            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode types its own Event only
-        generation = self.app.consumer_generation_id
+        while not (self.flow_active or self.should_stop):
+            with self._at_work():
+                await self.wait(self.can_resume_flow, timeout=TICK_S)  # type: ignore[arg-type]  # mode types its own Event only
         active = set(self._get_active_partitions())
         records = await self._fetch(active, timeout)
+        # Asked now: a fetch that began before a rebalance ends after it, with records of the new assignment.
+        generation = self.app.consumer_generation_id
         if not records and self.should_stop:
             return
         plain: dict[TP, Any] = {}
@@ -152,10 +113,15 @@ class ChunkConsumer(driver.Consumer):
     async def _fetch(self, active: set[TP], limit_s: float) -> dict[TP, Any]:
         busy = {tp for tp in active if self._is_busy(tp)}
         if not active - busy:
-            await asyncio.sleep(BUSY_POLL_S)
+            with self._at_work():
+                await asyncio.sleep(BUSY_POLL_S)
             return {}
         poll_s = BUSY_POLL_S if busy else min(limit_s, TICK_S)
         return dict(await self._getmany(active - busy, poll_s) or {})
+
+    def _at_work(self) -> Any:
+        """Count as fetching: after `broker_max_poll_interval` without that aiokafka leaves the group for good."""
+        return self._thread._ensure_consumer()._subscription.fetch_context()  # noqa: SLF001  # no public way
 
     def _plain_messages(self, records: dict[TP, Any], generation: int) -> Iterator[tuple[TP, Message]]:
         for tp, record in self.scheduler.iterate(records):
@@ -169,7 +135,10 @@ class ChunkConsumer(driver.Consumer):
             part = batch[at : at + MAX_CHUNK_RECORDS]
             expected = self._next.get(tp)
             if expected is not None and part[0].offset < expected:
-                part = [record for record in part if record.offset >= expected]
+                if self._was_cut(tp, expected):
+                    expected = None
+                else:
+                    part = [record for record in part if record.offset >= expected]
                 if not part:
                     continue
             first = part[0].offset
@@ -182,6 +151,15 @@ class ChunkConsumer(driver.Consumer):
                 await self._seek_back(tp, expected, generation)
                 return
             yield self._message(tp, part)
+
+    def _was_cut(self, tp: TP, expected: int) -> bool:
+        """Tell whether the log ends before what was delivered of it: then older offsets are new records."""
+        end: int | None = self.highwater(tp)
+        if end is None or end >= expected:
+            return False
+        logger.error("%s ends at %d, offset %d was expected: the broker lost records; reading on", tp, end, expected)
+        self._committed_offset[tp] = None
+        return True
 
     async def _seek_back(self, tp: TP, offset: int, generation: int) -> None:
         # After a rebalance Faust seeks to the committed offsets, here or at the new owner: this one is older news.
@@ -264,10 +242,14 @@ class ChunkConsumer(driver.Consumer):
         return sum(chunk.bytes for chunk in pending if chunk.open_handlers > 0) > MAX_PENDING_BYTES
 
     def _may_deliver(self, tp: TP, generation: int) -> bool:
+        recovery = self._recovery()
         return (
             self.flow_active
             and self.app.flow_control.is_active()
-            and self._recovery().completed.is_set()
+            # Faust sets `completed` once and for all; of the recoveries after that only `rebalancing` tells.
+            and recovery.completed.is_set()
+            and not self.app.rebalancing
+            and recovery._generation_id == generation  # noqa: SLF001  # an older one may end late
             and self.app.consumer_generation_id == generation
             and tp in self._get_active_partitions()
         )
@@ -292,14 +274,38 @@ class ChunkConsumer(driver.Consumer):
             offset = pending.popleft().next_offset
         return offset
 
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        if not await pass_buffer(self.app.producer) or self.app.changelogs.lost is not None:
+            return False
+        return await super()._commit_offsets(offsets, start_new_transaction)
+
     async def perform_seek(self) -> None:
         """Go back to the committed offsets; what was pending will come again."""
-        self._forget()
+        self._committed_offset.clear()
         await super().perform_seek()
+        self._forget()
+        await self._start_from_committed()
+
+    async def _start_from_committed(self) -> None:
+        """Expect the committed offset of each partition next, or its first record where nothing is committed."""
+        first: dict[TP, int] = {}
+        uncommitted: list[TP] = []
+        for tp in self.assignment():
+            if offset := self._committed_offset.get(tp):
+                first[tp] = offset
+            elif not self._is_changelog_tp(tp):
+                uncommitted.append(tp)
+        if uncommitted and self.app.conf.consumer_auto_offset_reset == "earliest":
+            # aiokafka leaves them where they are: behind what was fetched and not delivered.
+            for tp, offset in (await self.earliest_offsets(*uncommitted)).items():
+                await self.seek(tp, offset)
+                first[tp] = offset
+        self._next.update({tp: offset for tp, offset in first.items() if tp.topic in self.app.chunk_handlers})
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Drop what belongs to the old generation."""
+        """Drop what belongs to the old generation, once its table rows are where the next owner reads them."""
         await super().on_partitions_revoked(revoked)
+        await pass_buffer(self.app.producer)
         self._forget()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
