@@ -21,7 +21,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import faust
@@ -29,6 +29,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
+from agents.chunk import Chunk
+from agents.durable import ChangelogGuard, pass_buffer
 from agents.fetch import ChunkThread
 from agents.lease import Lease
 
@@ -51,52 +53,6 @@ TICK_S: Final = 1.0
 """A partition that is read to its end gets an empty chunk this often, so that idle pairs can close."""
 
 
-class Chunk:
-    """Records of one partition with consecutive offsets; empty for a tick."""
-
-    __slots__ = (
-        "bytes",
-        "first_offset",
-        "generation",
-        "keys",
-        "next_offset",
-        "open_handlers",
-        "timestamps_ms",
-        "tp",
-        "values",
-        "waiting_handlers",
-    )
-
-    def __init__(self, tp: TP, records: list[Any], handlers: int, generation: int) -> None:
-        self.tp = tp
-        self.generation = generation
-        self.values: list[bytes | None] = [record.value for record in records]
-        self.keys: list[bytes | None] = [record.key for record in records]
-        self.timestamps_ms: list[int] = [record.timestamp for record in records]
-        """The broker's append times."""
-        self.first_offset: int = records[0].offset if records else -1
-        self.next_offset: int = records[-1].offset + 1 if records else -1
-        self.bytes = sum(len(value) for value in self.values if value is not None)
-        self.open_handlers = handlers
-        """Handlers whose effects are not durable yet."""
-        self.waiting_handlers = handlers
-        """Handlers that have not begun with it."""
-
-    def take(self) -> None:
-        """Tell that one handler has begun: the next chunk may be fetched."""
-        self.waiting_handlers -= 1
-
-    def done(self) -> None:
-        """Tell that one handler has made its effects durable; the last one releases the offset."""
-        self.open_handlers -= 1
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __bool__(self) -> bool:
-        return True
-
-
 class ChunkApp(faust.App):
     """A Faust app whose topics in `chunk_handlers` are delivered in chunks."""
 
@@ -109,6 +65,8 @@ class ChunkApp(faust.App):
         """Runs in a thread before anything is consumed."""
         super().__init__(*args, **kwargs)
         self.lease = Lease(self.conf.broker_session_timeout)
+        self.changelogs = ChangelogGuard(self)
+        self.sensors.add(self.changelogs)
 
     async def owns(self, chunk: Chunk) -> bool:
         """Tell whether what comes of `chunk` may be published; waits while that is unknown.
@@ -147,11 +105,13 @@ class ChunkConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109  # Faust's
         """Fetch once and yield one message a partition; other topics are delivered as Faust does."""
-        if not self.flow_active:
-            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode types its own Event only
-        generation = self.app.consumer_generation_id
+        while not (self.flow_active or self.should_stop):
+            with self._at_work():
+                await self.wait(self.can_resume_flow, timeout=TICK_S)  # type: ignore[arg-type]  # mode types its own Event only
         active = set(self._get_active_partitions())
         records = await self._fetch(active, timeout)
+        # Asked now: a fetch that began before a rebalance ends after it, with records of the new assignment.
+        generation = self.app.consumer_generation_id
         if not records and self.should_stop:
             return
         plain: dict[TP, Any] = {}
@@ -172,16 +132,21 @@ class ChunkConsumer(driver.Consumer):
     async def _fetch(self, active: set[TP], limit_s: float) -> dict[TP, Any]:
         busy = {tp for tp in active if self._is_busy(tp)}
         if not active - busy:
-            await asyncio.sleep(BUSY_POLL_S)
+            with self._at_work():
+                await asyncio.sleep(BUSY_POLL_S)
             return {}
         poll_s = BUSY_POLL_S if busy else min(limit_s, TICK_S)
         return dict(await self._getmany(active - busy, poll_s) or {})
+
+    def _at_work(self) -> Any:
+        """Count as fetching: after `broker_max_poll_interval` without that aiokafka leaves the group for good."""
+        return self._thread._ensure_consumer()._subscription.fetch_context()  # noqa: SLF001  # no public way
 
     def _plain_messages(self, records: dict[TP, Any], generation: int) -> Iterator[tuple[TP, Message]]:
         for tp, record in self.scheduler.iterate(records):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            self._track_end(tp)
             yield tp, self._to_message(tp, record)
 
     async def _chunk_messages(self, tp: TP, batch: list[Any], generation: int) -> AsyncIterator[Message]:
@@ -189,7 +154,10 @@ class ChunkConsumer(driver.Consumer):
             part = batch[at : at + MAX_CHUNK_RECORDS]
             expected = self._next.get(tp)
             if expected is not None and part[0].offset < expected:
-                part = [record for record in part if record.offset >= expected]
+                if self._was_cut(tp, expected):
+                    expected = None
+                else:
+                    part = [record for record in part if record.offset >= expected]
                 if not part:
                     continue
             first = part[0].offset
@@ -203,6 +171,15 @@ class ChunkConsumer(driver.Consumer):
                 return
             yield self._message(tp, part)
 
+    def _was_cut(self, tp: TP, expected: int) -> bool:
+        """Tell whether the log ends before what was delivered of it: then older offsets are new records."""
+        end = self._end(tp)
+        if end is None or end >= expected:
+            return False
+        logger.error("%s ends at %d, offset %d was expected: the broker lost records; reading on", tp, end, expected)
+        self._committed_offset[tp] = None
+        return True
+
     async def _seek_back(self, tp: TP, offset: int, generation: int) -> None:
         # After a rebalance Faust seeks to the committed offsets, here or at the new owner: this one is older news.
         if self.app.consumer_generation_id == generation and tp in self.assignment():
@@ -210,7 +187,7 @@ class ChunkConsumer(driver.Consumer):
 
     def _message(self, tp: TP, part: list[Any]) -> Message:
         chunk = Chunk(tp, part, self.app.chunk_handlers[tp.topic], self.app.consumer_generation_id)
-        self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+        self._track_end(tp)
         self._next[tp] = chunk.next_offset
         self._pending[tp].append(chunk)
         self._delivered_at_s[tp] = time.monotonic()
@@ -247,9 +224,21 @@ class ChunkConsumer(driver.Consumer):
             if now_s - self._delivered_at_s.get(tp, 0.0) >= TICK_S and self._backlog(tp) == 0:
                 yield tp
 
+    def _end(self, tp: TP) -> int | None:
+        """Give the end of a partition's log, None while it is unknown."""
+        try:
+            return self.highwater(tp)
+        except AssertionError:  # a rebalance, in aiokafka's own thread, has just taken the partition away
+            return None
+
+    def _track_end(self, tp: TP) -> None:
+        end = self._end(tp)
+        if end is not None:
+            self.app.monitor.track_tp_end_offset(tp, end)
+
     def _backlog(self, tp: TP) -> int:
         """Count the records of a partition that were not delivered yet; 1 while that is unknown."""
-        end: int | None = self.highwater(tp)
+        end = self._end(tp)
         if end is None:
             return 1
         following = self._next.get(tp, self._read_offset[tp])
@@ -269,7 +258,7 @@ class ChunkConsumer(driver.Consumer):
         return {
             f"{tp.topic}-{tp.partition}": [
                 self._next.get(tp, self._read_offset[tp] or 0),
-                self.highwater(tp) or 0,
+                self._end(tp) or 0,
                 sum(len(chunk) for chunk in self._pending[tp] if chunk.open_handlers > 0),
             ]
             for tp in sorted(self._get_active_partitions())
@@ -285,10 +274,14 @@ class ChunkConsumer(driver.Consumer):
         return sum(chunk.bytes for chunk in pending if chunk.open_handlers > 0) > MAX_PENDING_BYTES
 
     def _may_deliver(self, tp: TP, generation: int) -> bool:
+        recovery = self._recovery()
         return (
             self.flow_active
             and self.app.flow_control.is_active()
-            and self._recovery().completed.is_set()
+            # Faust sets `completed` once and for all; of the recoveries after that only `rebalancing` tells.
+            and recovery.completed.is_set()
+            and not self.app.rebalancing
+            and recovery._generation_id == generation  # noqa: SLF001  # an older one may end late
             and self.app.consumer_generation_id == generation
             and tp in self._get_active_partitions()
         )
@@ -313,14 +306,38 @@ class ChunkConsumer(driver.Consumer):
             offset = pending.popleft().next_offset
         return offset
 
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        if not await pass_buffer(self.app.producer) or self.app.changelogs.lost is not None:
+            return False
+        return await super()._commit_offsets(offsets, start_new_transaction)
+
     async def perform_seek(self) -> None:
         """Go back to the committed offsets; what was pending will come again."""
-        self._forget()
+        self._committed_offset.clear()
         await super().perform_seek()
+        self._forget()
+        await self._start_from_committed()
+
+    async def _start_from_committed(self) -> None:
+        """Expect the committed offset of each partition next, or its first record where nothing is committed."""
+        first: dict[TP, int] = {}
+        uncommitted: list[TP] = []
+        for tp in self.assignment():
+            if offset := self._committed_offset.get(tp):
+                first[tp] = offset
+            elif not self._is_changelog_tp(tp):
+                uncommitted.append(tp)
+        if uncommitted and self.app.conf.consumer_auto_offset_reset == "earliest":
+            # aiokafka leaves them where they are: behind what was fetched and not delivered.
+            for tp, offset in (await self.earliest_offsets(*uncommitted)).items():
+                await self.seek(tp, offset)
+                first[tp] = offset
+        self._next.update({tp: offset for tp, offset in first.items() if tp.topic in self.app.chunk_handlers})
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Drop what belongs to the old generation."""
+        """Drop what belongs to the old generation, once its table rows are where the next owner reads them."""
         await super().on_partitions_revoked(revoked)
+        await pass_buffer(self.app.producer)
         self._forget()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
