@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("replay",)
+NAMES = ("replay", "freshness", "scale")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["busy_cores", "describe", "one_line"]
+__all__ = ["busy_cores", "cpu_s", "describe", "one_line"]
 
 QUIET_SHARE = 0.15
 PACKAGES = (
@@ -56,6 +56,12 @@ def busy_cores(wait_s: float) -> float:
         share = psutil.cpu_percent(interval=1.0) / 100
         if share < QUIET_SHARE or time.monotonic() >= deadline_s:
             return round(share * (os.cpu_count() or 1), 2)
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far (s), that of its children excluded."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def _cpu() -> str:
