@@ -4,8 +4,9 @@ Faust 0.15.3 spends two asyncio tasks a record; a chunk spends them once for up 
 subclass also closes the holes that batching would tear open; tests/chaos kills, stalls and rebalances workers to
 hold it to that:
 
-* nothing is delivered before recovery is complete or while the flow is stopped, because Faust then clears the
-  stream queues; what was fetched is sought back to, so that it is fetched again;
+* nothing is delivered before recovery is complete (that of this generation: Faust's own event stays set after the
+  first one) or while the flow is stopped, because Faust then clears the stream queues; what was fetched is sought
+  back to, so that it is fetched again;
 * an offset is committed only when every handler of the topic has said `done`, never because an agent raised;
 * a chunk that does not begin where the last one ended is refused once and fetched again (a compacted topic
   has real gaps, which then come again and are taken);
@@ -143,6 +144,10 @@ class ChunkConsumer(driver.Consumer):
         self._next: dict[TP, int] = {}
         self._refused_at: dict[TP, int] = {}
         self._delivered_at_s: dict[TP, float] = {}
+        self._sought_in = -1
+        """Generation in which the partitions stand at their committed offsets."""
+        self._ready_in = -1
+        """Generation in which Faust has cleared its queues for the last time: nothing gets lost in them any more."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109  # Faust's
         """Fetch once and yield one message a partition; other topics are delivered as Faust does."""
@@ -180,7 +185,7 @@ class ChunkConsumer(driver.Consumer):
         for tp, record in self.scheduler.iterate(records):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            self._track_end(tp)
             yield tp, self._to_message(tp, record)
 
     async def _chunk_messages(self, tp: TP, batch: list[Any], generation: int) -> AsyncIterator[Message]:
@@ -193,7 +198,7 @@ class ChunkConsumer(driver.Consumer):
                     continue
             first = part[0].offset
             if not self._may_deliver(tp, generation):
-                await self._seek_back(tp, first, generation)
+                await self._seek_back(tp, first if expected is None else expected, generation)
                 return
             if expected is not None and first > expected and self._refused_at.get(tp) != expected:
                 logger.warning("%s: expected offset %d, got %d; fetching again", tp, expected, first)
@@ -212,7 +217,7 @@ class ChunkConsumer(driver.Consumer):
         message = self._to_message(tp, part[-1])
         message.value = chunk  # type: ignore[assignment]  # the raw codec hands the chunk through
         message.key = None
-        self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+        self._track_end(tp)
         self._next[tp] = chunk.next_offset
         self._pending[tp].append(chunk)
         self._delivered_at_s[tp] = time.monotonic()
@@ -245,9 +250,21 @@ class ChunkConsumer(driver.Consumer):
             if now_s - self._delivered_at_s.get(tp, 0.0) >= TICK_S and self._backlog(tp) == 0:
                 yield tp
 
+    def _end(self, tp: TP) -> int | None:
+        """Give the end of a partition's log, None while it is unknown."""
+        try:
+            return self.highwater(tp)
+        except AssertionError:  # a rebalance, in aiokafka's own thread, has just taken the partition away
+            return None
+
+    def _track_end(self, tp: TP) -> None:
+        end = self._end(tp)
+        if end is not None:
+            self.app.monitor.track_tp_end_offset(tp, end)
+
     def _backlog(self, tp: TP) -> int:
         """Count the records of a partition that were not delivered yet; 1 while that is unknown."""
-        end: int | None = self.highwater(tp)
+        end = self._end(tp)
         if end is None:
             return 1
         following = self._next.get(tp, self._read_offset[tp])
@@ -267,7 +284,7 @@ class ChunkConsumer(driver.Consumer):
         return {
             f"{tp.topic}-{tp.partition}": [
                 self._next.get(tp, self._read_offset[tp] or 0),
-                self.highwater(tp) or 0,
+                self._end(tp) or 0,
                 sum(len(chunk) for chunk in self._pending[tp] if chunk.open_handlers > 0),
             ]
             for tp in sorted(self._get_active_partitions())
@@ -286,13 +303,9 @@ class ChunkConsumer(driver.Consumer):
         return (
             self.flow_active
             and self.app.flow_control.is_active()
-            and self._recovery().completed.is_set()
-            and self.app.consumer_generation_id == generation
+            and self.app.consumer_generation_id == generation == self._ready_in
             and tp in self._get_active_partitions()
         )
-
-    def _recovery(self) -> Any:
-        return self.app.tables.recovery  # type: ignore[attr-defined]  # missing from Faust's interface only
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         yield from super()._filter_tps_with_pending_acks(topics)
@@ -314,7 +327,17 @@ class ChunkConsumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Go back to the committed offsets; what was pending will come again."""
         self._forget()
+        generation = self.app.consumer_generation_id
         await super().perform_seek()
+        # What was fetched before the seek and arrives now must not pass for the beginning.
+        self._next.update({tp: self._read_offset[tp] or 0 for tp in self.assignment()})
+        self._sought_in = generation
+
+    def resume_flow(self) -> None:
+        """Let messages through. Faust does so several times a recovery; right before the last it clears its queues."""
+        super().resume_flow()
+        if self._sought_in == self.app.consumer_generation_id:
+            self._ready_in = self._sought_in
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Drop what belongs to the old generation."""
@@ -334,6 +357,7 @@ class ChunkConsumer(driver.Consumer):
         self._pending.clear()
         self._next.clear()
         self._refused_at.clear()
+        self._sought_in = self._ready_in = -1
 
 
 class ChunkTransport(driver.Transport):
