@@ -63,6 +63,11 @@ class ChunkApp(faust.App):
         """Topics whose idle partitions get ticks."""
         self.before_start: Callable[[], None] = lambda: None
         """Runs in a thread before anything is consumed."""
+        self.failed: Callable[[], str] = lambda: ""
+        """The stage that could not go on and its error; empty while all can."""
+        # By name: what these classes need imports this module's users.
+        kwargs.setdefault("Table", "agents.state_store:StateTable")
+        kwargs.setdefault("TableManager", "agents.recovery:StateTables")
         super().__init__(*args, **kwargs)
         self.lease = Lease(self.conf.broker_session_timeout)
         self.changelogs = ChangelogGuard(self)
@@ -109,7 +114,8 @@ class ChunkConsumer(driver.Consumer):
             with self._at_work():
                 await self.wait(self.can_resume_flow, timeout=TICK_S)  # type: ignore[arg-type]  # mode types its own Event only
         active = set(self._get_active_partitions())
-        records = await self._fetch(active, timeout)
+        begun_in = self.app.consumer_generation_id
+        records = await self._without_changelogs(await self._fetch(active, timeout), begun_in)
         # Asked now: a fetch that began before a rebalance ends after it, with records of the new assignment.
         generation = self.app.consumer_generation_id
         if not records and self.should_stop:
@@ -126,8 +132,20 @@ class ChunkConsumer(driver.Consumer):
         for tp in self._idle_partitions(active):
             if self._may_deliver(tp, generation):
                 yield tp, self._tick(tp)
-        if not plain and sum(map(len, records.values())) < SMALL_CHUNK_RECORDS:
+        if not plain and not self.app.in_recovery and sum(map(len, records.values())) < SMALL_CHUNK_RECORDS:
             await asyncio.sleep(LINGER_S)
+
+    async def _without_changelogs(self, records: dict[TP, Any], generation: int) -> dict[TP, Any]:
+        """Hand changelog records to recovery; give the others."""
+        recovery, found = self._recovery(), {tp for tp in records if self._is_changelog_tp(tp)}
+        if self.flow_active and self.app.consumer_generation_id == generation:
+            for tp in found:
+                recovery.take(tp, records[tp])
+            await recovery.after_poll(found, generation)
+        else:
+            # Nobody can tell whether they were read before or after recovery went to its place.
+            await recovery.fetch_again(found)
+        return {tp: batch for tp, batch in records.items() if tp not in found}
 
     async def _fetch(self, active: set[TP], limit_s: float) -> dict[TP, Any]:
         busy = {tp for tp in active if self._is_busy(tp)}

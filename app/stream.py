@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from mode import Service
 
 from agents.candles import CandlesStage
+from agents.changelogs import Facts
 from agents.chunks import ChunkApp, ChunkConsumer
 from agents.features import FeaturesStage
 from agents.predictor import ChampionWatch, PredictorStage
+from agents.recovery import StateTables
 from agents.send import compress_fast
 from agents.sinks import make_sinks
 from agents.stage import WorkerState
+from app.state_folder import folder_of, hold
 from app.worker_settings import WorkerSettings
 from ml.registry import Registry
 from ml.settings import MlSettings
 from redpanda.admin import apply, connect
 from redpanda.settings import BrokerSettings
+from redpanda.topics import (
+    CANDLE_STATE,
+    CANDLES,
+    CANDLES_LIVE,
+    CHANGELOG_CONFIG,
+    FEATURE_STATE,
+    FEATURES,
+    GROUP,
+    TRADES,
+)
 from tables.candles import CandleRules
 from tables.clickhouse.settings import StoreSettings
 from tables.status import Status, write_status
@@ -35,10 +49,10 @@ def create_app(
 ) -> ChunkApp:
     """Build the worker's app: every stage that `worker.stages` names, on one broker."""
     compress_fast()
-    datadir = (worker.home / "worker" / worker.worker_name).resolve()
+    datadir = folder_of(worker.home, worker.worker_name)
     datadir.mkdir(parents=True, exist_ok=True)
     app = ChunkApp(
-        "tickcast",
+        GROUP,
         broker=[f"kafka://{address}" for address in broker.broker_url.split(",")],
         store="rocksdb://",
         datadir=str(datadir),
@@ -61,13 +75,25 @@ def create_app(
         autodiscover=False,
         loghandlers=[],
     )
-    app.before_start = lambda: _make_topics(broker)
+    # Held to the end of the process: `faust -A app worker` comes here, too.
+    lock = ExitStack()
+
+    def prepare() -> None:
+        lock.enter_context(hold(datadir))
+        _make_topics(broker)
+
+    app.before_start = prepare
+    tables = cast(StateTables, app.tables)
+    tables.facts, tables.deadline_s = Facts(broker), worker.recovery_deadline_s
     state = WorkerState()
+    app.failed = lambda: state.failed or ""
     stages = set(worker.stages)
     if "candles" in stages:
-        CandlesStage(app, state, _table(app, "candle-state", broker), rules, broker.partitions)
+        table = _table(app, broker, CANDLE_STATE, TRADES, (CANDLES, CANDLES_LIVE))
+        CandlesStage(app, state, table, rules, broker.partitions)
     if "features" in stages:
-        FeaturesStage(app, state, _table(app, "feature-state", broker), rules.retention_ms + rules.lateness_ms)
+        table = _table(app, broker, FEATURE_STATE, CANDLES, (FEATURES,))
+        FeaturesStage(app, state, table, rules.retention_ms + rules.lateness_ms)
     if "predictor" in stages:
         PredictorStage(app, state, ChampionWatch(Registry(ml), ml.horizons_s))
     if "sinks" in stages:
@@ -81,21 +107,15 @@ def _make_topics(broker: BrokerSettings) -> None:
         apply(admin, broker)
 
 
-def _table(app: ChunkApp, name: str, broker: BrokerSettings) -> Any:
-    # A dict of its own for every table: Faust takes entries out of it. Caches are per partition.
-    options = {
-        "driver": "rocksdict",
-        "block_cache_size": 8 * 1024 * 1024,
-        "block_cache_compressed_size": 2 * 1024 * 1024,
-        "write_buffer_size": 4 * 1024 * 1024,
-        "max_open_files": 64,
-    }
+def _table(app: ChunkApp, broker: BrokerSettings, name: str, source: str, outputs: tuple[str, ...]) -> Any:
     return app.Table(
         name,
         partitions=broker.partitions,
         key_type=bytes,
         value_type=bytes,
-        options=options,
+        source=source,
+        outputs=outputs,
+        extra_topic_configs=CHANGELOG_CONFIG,
     )
 
 

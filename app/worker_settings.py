@@ -35,6 +35,9 @@ class WorkerSettings(BaseSettings):
     session_timeout_s: float = Field(default=8.0, ge=6.0, le=60.0)
     """How long the broker waits for a silent worker before its partitions move (s)."""
 
+    recovery_deadline_s: float = Field(default=120.0, ge=2.0, le=86_400.0)
+    """How long recovery of the tables may stand still before the worker ends (s). One that moves may last longer."""
+
     @field_validator("stages", mode="before")
     @classmethod
     def _split_stages(cls, value: object) -> object:

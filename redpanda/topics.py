@@ -9,16 +9,21 @@ import msgspec
 __all__ = [
     "CANDLES",
     "CANDLES_LIVE",
+    "CANDLE_STATE",
+    "CHANGELOG_CONFIG",
     "DEAD_LETTERS",
     "FEATURES",
+    "FEATURE_STATE",
     "FORECASTS",
     "FORECAST_ERRORS",
+    "GROUP",
     "NEWS",
     "SENTIMENT",
     "TOPICS",
     "TRADES",
     "TRADES_LATE",
     "TopicSpec",
+    "changelog",
     "markdown",
 ]
 
@@ -74,6 +79,25 @@ TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(TRADES_LATE, "a trade older than any window in state", "delete", 30 * DAY_MS),
     TopicSpec(DEAD_LETTERS, "a refused record with its reason", "delete", 30 * DAY_MS),
 )
+
+
+GROUP: Final = "tickcast"
+"""Consumer group of the workers, and the first word of their changelogs."""
+CANDLE_STATE: Final = "candle-state"
+FEATURE_STATE: Final = "feature-state"
+CHANGELOG_CONFIG: Final = {
+    # The segment that is written to is never compacted: with Kafka's 1 GiB it would be all that there is.
+    "segment.bytes": str(16 << 20),
+    "segment.ms": str(HOUR_MS // 6),
+    # A worker that was away this long still learns which rows were deleted.
+    "delete.retention.ms": str(7 * DAY_MS),
+}
+"""What the changelogs of the tables have beside `cleanup.policy=compact`; Faust makes them."""
+
+
+def changelog(table: str) -> str:
+    """Name of the topic that a table is recovered from."""
+    return f"{GROUP}-{table}-changelog"
 
 
 def markdown() -> str:

@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("replay", "freshness", "scale")
+NAMES = ("replay", "recovery", "freshness", "scale")
 
 
 def main() -> None:

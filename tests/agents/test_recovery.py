@@ -1,0 +1,383 @@
+"""Recovery on a real broker, by a worker process with one table: the folder becomes what the changelog says."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.structs import OffsetAndMetadata
+
+from agents.changelogs import mark_key
+from redpanda.local import LocalBroker
+from redpanda.local.checks import free_port
+from redpanda.settings import BrokerSettings
+from tables import rocks
+from tests.support.recovery_worker import DEADLINE_S, topics
+from tests.support.rows import publish_rows
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.component
+
+ROOT = Path(__file__).parents[2]
+Rows = dict[bytes, bytes]
+
+
+class Table:
+    """The changelog of one test, and the worker that recovers from it."""
+
+    def __init__(self, name: str, broker: BrokerSettings, admin: KafkaAdminClient, folder: Path) -> None:
+        self.name = name
+        self.broker = broker
+        self.folder = folder
+        self.source, self.changelog = topics(name)
+        self._admin = admin
+        self._processes: list[subprocess.Popen[str]] = []
+        self.rows: list[Rows] = [{} for _ in range(broker.partitions)]
+        self.ends = [0] * broker.partitions
+        self.make()
+        made = {"num_partitions": broker.partitions, "replication_factor": 1}
+        admin.create_topics({self.source: made}, wait_for_metadata=True)
+        self.producer = KafkaProducer(bootstrap_servers=broker.broker_url, acks="all", linger_ms=20)
+
+    def make(self) -> None:
+        """Make the changelog, empty."""
+        made = {"num_partitions": self.broker.partitions, "replication_factor": 1}
+        config = {"cleanup.policy": "compact"}
+        self._admin.create_topics({self.changelog: {**made, "configs": config}}, wait_for_metadata=True)
+
+    def send(self, partition: int, key: bytes, value: bytes | None) -> None:
+        self.producer.send(self.changelog, key=key, value=value, partition=partition)
+        self.ends[partition] += 1
+        if value is None:
+            self.rows[partition].pop(key, None)
+        else:
+            self.rows[partition][key] = value
+
+    def send_many(self, count: int, chance: random.Random, keys: int = 500) -> None:
+        """Send rows, newer rows and tombstones, by chance."""
+        for _ in range(count):
+            value = None if chance.random() < 0.2 else chance.randbytes(chance.randrange(200))
+            self.send(chance.randrange(self.broker.partitions), b"key-%d" % chance.randrange(keys), value)
+        self.producer.flush()
+
+    def send_keys(self, count: int) -> None:
+        """Send distinct keys, many."""
+        rows = [(at % 4, b"key-%d" % at, b"." * 100) for at in range(count)]
+        publish_rows(self.broker, self.changelog, rows)
+        for partition, key, value in rows:
+            self.rows[partition][key] = value
+            self.ends[partition] += 1
+
+    def drop_before(self, partition: int, offset: int) -> None:
+        """Delete the head of a partition, as a policy that deletes does; of a compacted topic nothing can be."""
+        for policy in ("compact,delete", "compact"):
+            wanted = {"cleanup.policy": policy}
+            self._admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.changelog, wanted)])
+            if policy != "compact":
+                self._admin.delete_records({TopicPartition(self.changelog, partition): offset})
+
+    def commit_source(self, offset: int) -> None:
+        """Let the group have processed records of its source."""
+        for partition in range(self.broker.partitions):
+            self.producer.send(self.source, value=b"x", partition=partition)
+        self.producer.flush()
+        reached = OffsetAndMetadata(offset, "", -1)
+        offsets = {TopicPartition(self.source, partition): reached for partition in range(self.broker.partitions)}
+        self._admin.alter_group_offsets(self.name, offsets)
+
+    def start(self, folder: Path | None = None) -> subprocess.Popen[str]:
+        target = folder or self.folder
+        with (target.parent / f"{target.name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.recovery_worker", "ours", str(target), self.name],
+                cwd=ROOT,
+                env={**os.environ, "TICKCAST_BROKER_URL": self.broker.broker_url},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def log(self) -> str:
+        return (self.folder.parent / f"{self.folder.name}.log").read_text()
+
+    def recover(self) -> None:
+        """Run the worker until it has recovered, and stop it."""
+        process = self.start()
+        assert recovered(process), self.log()[-3_000:]
+        stop(process)
+
+    def fails(self) -> str:
+        """Run the worker until it ends by itself; give its log."""
+        process = self.start()
+        assert process.wait(60) != 0
+        return self.log()
+
+    def found(self, folder: Path | None = None) -> dict[int, tuple[Rows, int | None, int]]:
+        """Rows, offset and number of writes of each partition on disk."""
+        result = {}
+        for one in rocks.folders((folder or self.folder) / "v1" / "tables"):
+            db = rocks.open_folder(one.path, read_only=True)
+            result[one.partition] = (dict(rocks.rows(db)), rocks.offset_of(db), db.latest_sequence_number())
+            db.close()
+        return result
+
+    def assert_whole(self) -> None:
+        found = self.found()
+        assert {partition: rows for partition, (rows, _, _) in found.items()} == dict(enumerate(self.rows))
+        assert [found[partition][1] for partition in range(len(self.ends))] == [end - 1 for end in self.ends]
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait(10)
+            assert process.stdout is not None
+            process.stdout.close()
+        self.producer.close()
+
+
+def recovered(process: subprocess.Popen[str], timeout_s: float = 60.0) -> dict[str, Any]:
+    """Wait for the next line of the worker that says that it has recovered."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        assert selector.select(timeout_s), "nothing was said"
+    found: dict[str, Any] = json.loads(process.stdout.readline() or "{}")
+    return found
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+@pytest.fixture
+def table(
+    request: pytest.FixtureRequest, broker_settings: BrokerSettings, broker_admin: KafkaAdminClient, tmp_path: Path
+) -> Iterator[Table]:
+    made = Table(f"rec-{abs(hash(request.node.name)) % 10**9}", broker_settings, broker_admin, tmp_path / "worker")
+    made.folder.mkdir()
+    yield made
+    made.close()
+
+
+def chance() -> random.Random:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def test_folder_holds_the_last_value_of_every_key_and_the_offset_of_the_end(table: Table) -> None:
+    draw = chance()
+    table.send_many(5_000, draw)
+    table.send(1, mark_key(1), b"{}")
+    table.rows[1].pop(mark_key(1))
+    table.send_many(200, draw)
+    table.recover()
+    table.assert_whole()
+
+
+def test_start_with_an_intact_folder_writes_nothing(table: Table) -> None:
+    table.send_many(2_000, chance())
+    table.recover()
+    before = table.found()
+    table.recover()
+    assert table.found() == before
+
+
+def test_only_what_came_since_is_applied(table: Table) -> None:
+    draw = chance()
+    table.send_many(3_000, draw)
+    table.recover()
+    writes = sum(writes for _, _, writes in table.found().values())
+    fresh = [(partition, b"fresh-%d" % at) for partition in range(4) for at in range(5)]
+    for partition, key in fresh:
+        table.send(partition, key, b"new")
+    table.producer.flush()
+    table.recover()
+    table.assert_whole()
+    # One batch a partition: its rows and its offset.
+    assert sum(writes for _, _, writes in table.found().values()) - writes == len(fresh) + 4
+
+
+def test_recovery_ends_where_the_last_offsets_carry_no_record(table: Table) -> None:
+    """The end of a changelog can hold no record: a transaction's marker, or a tombstone that compaction took away."""
+    table.send_many(500, chance())
+    producer = KafkaProducer(
+        bootstrap_servers=table.broker.broker_url, acks="all", transactional_id=table.name, enable_idempotence=True
+    )
+    producer.init_transactions()
+    producer.begin_transaction()
+    for partition in range(4):
+        producer.send(table.changelog, key=b"last", value=b"of a transaction", partition=partition)
+        table.rows[partition][b"last"] = b"of a transaction"
+        table.ends[partition] += 2
+    producer.commit_transaction()
+    producer.close()
+    table.recover()
+    table.assert_whole()
+
+
+def test_rebalances_during_recovery_leave_whole_folders(table: Table, tmp_path: Path) -> None:
+    table.send_keys(300_000)
+    folders = [tmp_path / "worker", tmp_path / "second"]
+    folders[1].mkdir()
+    first, second = table.start(folders[0]), None
+    try:
+        wait_for(lambda: "Restoring state" in table.log(), 60)
+        second = table.start(folders[1])
+        ready = [recovered(process)["partitions"] for process in (first, second)]
+        while sorted(ready[0] + ready[1]) != [0, 1, 2, 3]:  # the first line of the first may be of the time before
+            ready[0] = recovered(first)["partitions"]
+    finally:
+        for process in (first, second):
+            if process is not None and process.poll() is None:
+                stop(process)
+    for folder, mine in zip(folders, ready, strict=True):
+        found = table.found(folder)
+        for partition in mine:
+            rows, offset, _ = found[partition]
+            assert rows == table.rows[partition]
+            assert offset == table.ends[partition] - 1
+
+
+def test_truncated_head_ends_the_worker_that_lacks_it(table: Table) -> None:
+    table.send_many(2_000, chance())
+    table.commit_source(1)
+    table.drop_before(2, 100)
+    log = table.fails()
+    assert f"the changelog {table.changelog} has lost rows of partition 2 (it begins at 100" in log
+    assert "tickcast rebuild" in log
+
+
+def test_truncated_head_does_no_harm_to_a_worker_that_has_it(table: Table) -> None:
+    table.send_many(2_000, chance())
+    table.recover()
+    table.commit_source(1)
+    table.drop_before(2, table.ends[2] - 5)
+    table.send_many(100, chance())
+    table.recover()
+    table.assert_whole()
+
+
+def test_folder_that_ends_before_the_truncated_head_ends_the_worker(table: Table) -> None:
+    table.send_many(1_000, chance())
+    table.recover()
+    table.commit_source(1)
+    old = table.ends[0]
+    table.send_many(1_000, chance())
+    table.drop_before(0, old + 50)
+    before = table.found()
+    assert f"it begins at {old + 50} and the folder ends at {old - 1}" in table.fails()
+    assert table.found()[0] == before[0]
+
+
+def test_mark_of_a_rebuild_makes_a_truncated_changelog_whole(table: Table) -> None:
+    table.send_many(1_000, chance())
+    table.recover()
+    table.commit_source(1)
+    table.drop_before(1, -1)
+    table.rows[1] = {}
+    table.producer.send(table.changelog, key=mark_key(1), value=b"{}", partition=1)
+    table.ends[1] += 1
+    table.send(1, b"rebuilt", b"row")
+    table.producer.flush()
+    stale = table.folder / "v1" / "tables" / "table-1.db"
+    rocks.wipe(stale)
+    table.recover()
+    table.assert_whole()
+
+
+def test_emptied_changelog_ends_the_worker_once_records_were_processed(table: Table) -> None:
+    table.commit_source(1)
+    assert "it is empty, and 1 records of the source were processed" in table.fails()
+
+
+def test_empty_changelog_of_a_new_group_is_no_fault(table: Table) -> None:
+    table.recover()
+    assert [(rows, reached) for rows, reached, _ in table.found().values()] == [({}, None)] * 4
+
+
+def test_folder_of_another_brokers_data_is_filled_again(table: Table) -> None:
+    table.send_many(1_000, chance())
+    table.recover()
+    for one in rocks.folders(table.folder / "v1" / "tables"):
+        db = rocks.open_folder(one.path)
+        rocks.write(db, {b"of another world": b"row"}, 5_000)
+        db.close()
+    table.recover()
+    table.assert_whole()
+    assert "the folder belongs to another broker's data" in table.log()
+
+
+def test_folder_beyond_the_end_is_kept_and_ends_the_worker(table: Table) -> None:
+    table.send_many(1_000, chance())
+    table.recover()
+    table.commit_source(1)
+    path = table.folder / "v1" / "tables" / "table-3.db"
+    db = rocks.open_folder(path)
+    rocks.write(db, {b"not in the changelog": b"row"}, 5_000)
+    db.close()
+    assert f"it ends at {table.ends[3]} and the folder was filled up to 5000" in table.fails()
+    assert b"not in the changelog" in table.found()[3][0]
+
+
+def test_damaged_folders_are_filled_again(table: Table) -> None:
+    draw = chance()
+    table.send_many(4_000, draw)
+    table.recover()
+    for damages in (("CURRENT", 0.0), ("MANIFEST", 0.5), ("SST", 0.0), ("SST", 0.5)), (("LOG", 0.5), ("MANIFEST", 0.0)):
+        for partition, (kind, share) in enumerate(damages):
+            cut(table.folder / "v1" / "tables" / f"table-{partition}.db", kind, share)
+        table.recover()
+        table.assert_whole()
+    assert table.log().count("was damaged (") == 5  # half a log is an older folder, and not a damaged one
+
+
+def cut(folder: Path, kind: str, share: float) -> None:
+    """Cut the newest file of a kind to a share of its length; where rows lie in a log only, they are flushed first."""
+    if kind == "SST":
+        db = rocks.open_folder(folder)
+        db.flush()
+        db.close()
+    files = sorted(folder.glob({"SST": "*.sst", "LOG": "*.log"}.get(kind, f"{kind}*")))
+    os.truncate(files[-1], int(files[-1].stat().st_size * share))
+
+
+def test_recovery_that_does_not_move_is_given_up_and_leaves_an_honest_folder(tmp_path: Path) -> None:
+    (tmp_path / "kafka").mkdir()
+    (tmp_path / "worker").mkdir()
+    with LocalBroker(tmp_path / "kafka", free_port()) as running:
+        admin = KafkaAdminClient(bootstrap_servers=running.url)
+        table = Table("stalled", BrokerSettings(broker_url=running.url), admin, tmp_path / "worker")
+        try:
+            table.send_keys(300_000)
+            process = table.start()
+            wait_for(lambda: "Restoring state" in table.log(), 60, every_s=0.005)
+            assert running.pid is not None
+            os.kill(running.pid, signal.SIGSTOP)
+            try:
+                wait_for(lambda: f"recovery has not moved for {DEADLINE_S:g} s" in table.log(), 60)
+                wait_for(lambda: "Stopping..." in table.log(), 60)
+            finally:
+                os.kill(running.pid, signal.SIGCONT)
+            process.kill()
+            table.recover()
+            table.assert_whole()
+        finally:
+            table.close()
+            admin.close()
