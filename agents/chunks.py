@@ -29,7 +29,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
-from agents.lease import Lease, LeasedThread
+from agents.fetching import PromptThread
+from agents.lease import Lease
 
 __all__ = ["Chunk", "ChunkApp", "ChunkConsumer", "ChunkTransport"]
 
@@ -38,13 +39,16 @@ logger = logging.getLogger("tickcast.chunks")
 MAX_CHUNK_RECORDS: Final = 10_000
 MAX_UNTAKEN_CHUNKS: Final = 2
 """Chunks of a partition that wait for a handler to begin with them (count)."""
+MAX_UNTAKEN_SMALL: Final = 8
+"""The same while they hold less than `SMALL_BYTES`: what aiokafka holds unread keeps it from fetching other topics."""
+SMALL_BYTES: Final = 64 * 1024
 MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
 """Records of a partition that some handler has not finished (bytes)."""
 BUSY_POLL_S: Final = 0.02
 """Fetch time-out while a partition is held back: it must not wait a second for the others."""
 SMALL_CHUNK_RECORDS: Final = 64
 LINGER_S: Final = 0.003
-"""Pause after a poll that brought little: tiny chunks would eat the processor."""
+"""Shortest time between two polls that bring little: tiny chunks would eat the processor."""
 LEASE_POLL_S: Final = 0.02
 TICK_S: Final = 1.0
 """A partition that is read to its end gets an empty chunk this often, so that idle pairs can close."""
@@ -150,6 +154,7 @@ class ChunkConsumer(driver.Consumer):
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode types its own Event only
         generation = self.app.consumer_generation_id
         active = set(self._get_active_partitions())
+        begun_s = time.monotonic()
         records = await self._fetch(active, timeout)
         if not records and self.should_stop:
             return
@@ -166,7 +171,7 @@ class ChunkConsumer(driver.Consumer):
             if self._may_deliver(tp, generation):
                 yield tp, self._tick(tp)
         if not plain and sum(map(len, records.values())) < SMALL_CHUNK_RECORDS:
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(LINGER_S - (time.monotonic() - begun_s))
 
     async def _fetch(self, active: set[TP], limit_s: float) -> dict[TP, Any]:
         busy = {tp for tp in active if self._is_busy(tp)}
@@ -275,12 +280,16 @@ class ChunkConsumer(driver.Consumer):
         }
 
     def _is_busy(self, tp: TP) -> bool:
-        pending = self._pending.get(tp)
-        if not pending:
-            return False
-        if sum(chunk.waiting_handlers > 0 for chunk in pending) >= MAX_UNTAKEN_CHUNKS:
-            return True
-        return sum(chunk.bytes for chunk in pending if chunk.open_handlers > 0) > MAX_PENDING_BYTES
+        untaken = untaken_bytes = open_bytes = 0
+        for chunk in reversed(self._pending.get(tp) or ()):
+            if chunk.open_handlers <= 0:
+                break  # handlers keep the order: this one and all before it only wait for the commit
+            open_bytes += chunk.bytes
+            if chunk.waiting_handlers > 0:
+                untaken += 1
+                untaken_bytes += chunk.bytes
+        limit = MAX_UNTAKEN_SMALL if untaken_bytes < SMALL_BYTES else MAX_UNTAKEN_CHUNKS
+        return untaken >= limit or open_bytes > MAX_PENDING_BYTES
 
     def _may_deliver(self, tp: TP, generation: int) -> bool:
         return (
@@ -327,8 +336,8 @@ class ChunkConsumer(driver.Consumer):
         self.app.lease.renew()
         await super().on_partitions_assigned(assigned, generation_id)
 
-    def _new_consumer_thread(self) -> LeasedThread:
-        return LeasedThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> PromptThread:
+        return PromptThread(self, loop=self.loop, beacon=self.beacon)
 
     def _forget(self) -> None:
         self._pending.clear()
