@@ -21,79 +21,39 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
 from agents.chunk import Chunk
-from agents.durable import ChangelogGuard, pass_buffer
+from agents.durable import pass_buffer
 from agents.fetch import ChunkThread
-from agents.lease import Lease
 
-__all__ = ["Chunk", "ChunkApp", "ChunkConsumer", "ChunkTransport"]
+if TYPE_CHECKING:
+    from agents.chunk_app import ChunkApp
+
+__all__ = ["ChunkConsumer", "ChunkTransport"]
 
 logger = logging.getLogger("tickcast.chunks")
 
 MAX_CHUNK_RECORDS: Final = 10_000
 MAX_UNTAKEN_CHUNKS: Final = 2
 """Chunks of a partition that wait for a handler to begin with them (count)."""
+MAX_UNTAKEN_SMALL: Final = 8
+"""The same while they hold less than `SMALL_BYTES`: what aiokafka holds unread keeps it from fetching other topics."""
+SMALL_BYTES: Final = 64 * 1024
 MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
 """Records of a partition that some handler has not finished (bytes)."""
 BUSY_POLL_S: Final = 0.02
 """Fetch time-out while a partition is held back: it must not wait a second for the others."""
 SMALL_CHUNK_RECORDS: Final = 64
 LINGER_S: Final = 0.003
-"""Pause after a poll that brought little: tiny chunks would eat the processor."""
-LEASE_POLL_S: Final = 0.02
+"""Shortest time between two polls that bring little: tiny chunks would eat the processor."""
 TICK_S: Final = 1.0
 """A partition that is read to its end gets an empty chunk this often, so that idle pairs can close."""
-
-
-class ChunkApp(faust.App):
-    """A Faust app whose topics in `chunk_handlers` are delivered in chunks."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.chunk_handlers: dict[str, int] = {}
-        """Topic name to the number of agents that must say `done`."""
-        self.tick_topics: set[str] = set()
-        """Topics whose idle partitions get ticks."""
-        self.before_start: Callable[[], None] = lambda: None
-        """Runs in a thread before anything is consumed."""
-        self.failed: Callable[[], str] = lambda: ""
-        """The stage that could not go on and its error; empty while all can."""
-        # By name: what these classes need imports this module's users.
-        kwargs.setdefault("Table", "agents.state_store:StateTable")
-        kwargs.setdefault("TableManager", "agents.recovery:StateTables")
-        super().__init__(*args, **kwargs)
-        self.lease = Lease(self.conf.broker_session_timeout)
-        self.changelogs = ChangelogGuard(self)
-        self.sensors.add(self.changelogs)
-
-    async def owns(self, chunk: Chunk) -> bool:
-        """Tell whether what comes of `chunk` may be published; waits while that is unknown.
-
-        Asked right before every effect that others see. On False the handler returns without `done`: the chunk
-        comes again, here or at the new owner.
-        """
-        while chunk.generation == self.consumer_generation_id:
-            if self.lease.is_valid():
-                return True
-            if self.rebalancing:
-                return False
-            await asyncio.sleep(LEASE_POLL_S)
-        return False
-
-    async def on_first_start(self) -> None:
-        """Let the topics be made first: Faust declares only those of its own."""
-        await asyncio.to_thread(self.before_start)
-        await super().on_first_start()
-
-    def _new_transport(self) -> Any:
-        return ChunkTransport(self.conf.broker_consumer, self, loop=self.loop)
 
 
 class ChunkConsumer(driver.Consumer):
@@ -114,7 +74,7 @@ class ChunkConsumer(driver.Consumer):
             with self._at_work():
                 await self.wait(self.can_resume_flow, timeout=TICK_S)  # type: ignore[arg-type]  # mode types its own Event only
         active = set(self._get_active_partitions())
-        begun_in = self.app.consumer_generation_id
+        begun_in, begun_s = self.app.consumer_generation_id, time.monotonic()
         records = await self._without_changelogs(await self._fetch(active, timeout), begun_in)
         # Asked now: a fetch that began before a rebalance ends after it, with records of the new assignment.
         generation = self.app.consumer_generation_id
@@ -133,7 +93,7 @@ class ChunkConsumer(driver.Consumer):
             if self._may_deliver(tp, generation):
                 yield tp, self._tick(tp)
         if not plain and not self.app.in_recovery and sum(map(len, records.values())) < SMALL_CHUNK_RECORDS:
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(LINGER_S - (time.monotonic() - begun_s))
 
     async def _without_changelogs(self, records: dict[TP, Any], generation: int) -> dict[TP, Any]:
         """Hand changelog records to recovery; give the others."""
@@ -284,12 +244,16 @@ class ChunkConsumer(driver.Consumer):
         }
 
     def _is_busy(self, tp: TP) -> bool:
-        pending = self._pending.get(tp)
-        if not pending:
-            return False
-        if sum(chunk.waiting_handlers > 0 for chunk in pending) >= MAX_UNTAKEN_CHUNKS:
-            return True
-        return sum(chunk.bytes for chunk in pending if chunk.open_handlers > 0) > MAX_PENDING_BYTES
+        untaken = untaken_bytes = open_bytes = 0
+        for chunk in reversed(self._pending.get(tp) or ()):
+            if chunk.open_handlers <= 0:
+                break  # handlers keep the order: this one and all before it only wait for the commit
+            open_bytes += chunk.bytes
+            if chunk.waiting_handlers > 0:
+                untaken += 1
+                untaken_bytes += chunk.bytes
+        limit = MAX_UNTAKEN_SMALL if untaken_bytes < SMALL_BYTES else MAX_UNTAKEN_CHUNKS
+        return untaken >= limit or open_bytes > MAX_PENDING_BYTES
 
     def _may_deliver(self, tp: TP, generation: int) -> bool:
         recovery = self._recovery()

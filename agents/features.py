@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agents.chunks import Chunk, ChunkApp
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
 from agents.send import Record, deliver, deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, register
 from redpanda.topics import CANDLES, FEATURES

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.chunks import Chunk, ChunkApp
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
 from agents.send import Record, deliver, deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, dead_letter, register
 from ml.model import WARM_UP_BARS, ForecastModel

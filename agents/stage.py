@@ -10,7 +10,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from agents.chunks import Chunk, ChunkApp
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
 from tables.records import DeadLetter
 
 __all__ = ["Decoder", "WorkerState", "dead_letter", "register"]

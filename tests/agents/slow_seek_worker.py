@@ -11,7 +11,7 @@ from typing import Any
 import faust
 
 from agents import chunks
-from agents.chunks import Chunk
+from agents.chunk import Chunk
 from agents.stage import WorkerState, register
 from app.stream import create_app
 from app.worker_settings import WorkerSettings

@@ -11,7 +11,7 @@ from faust.types import TP
 from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from agents.chunks import Chunk
+from agents.chunk import Chunk
 from redpanda.settings import BrokerSettings
 from tests.support.members import Member, Stage, committed, make_topic, never, produce, until
 

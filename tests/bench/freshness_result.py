@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tests.bench.machine import one_line
 
-__all__ = ["GOALS", "Run", "assemble", "show"]
+__all__ = ["GOALS", "Load", "Run", "assemble", "show"]
 
 GOALS = {"live_p99_ms": 50, "forecast_p99_ms": 100}
 NOTES = {
@@ -36,6 +36,15 @@ NOTES = {
 }
 
 
+class Load(msgspec.Struct, frozen=True):
+    """What was taken of the machine in a phase."""
+
+    worker_cores: float
+    broker_cores: float
+    crowded: float
+    """Share of the time in which some process was ready and had no core; near 1 others had the machine too."""
+
+
 class Run(msgspec.Struct, frozen=True):
     """One rate in one run."""
 
@@ -49,9 +58,7 @@ class Run(msgspec.Struct, frozen=True):
     forecast: dict[str, float | int]
     steps: dict[str, dict[str, float | int]]
     """Where a forecast's time went, between the broker's append times (whole ms)."""
-    worker_cores: float
-    """Processor time of the worker over the length of the phase."""
-    broker_cores: float
+    load: Load
     pacer_behind_p99_ms: float
     busy_cores: float
     """Cores that others kept busy just before the run."""
@@ -124,7 +131,7 @@ def show(result: dict[str, Any], console: Console) -> None:
             mine = [run for run in runs if run.job == job and run.rate == rate]
             if mine:
                 cells = [_pair(mine, name) for name in ("live", "live_unheld", "live_with_throttle", "forecast")]
-                cores = f"{median(run.worker_cores for run in mine):.2f}"
+                cores = f"{median(run.load.worker_cores for run in mine):.2f}"
                 table.add_row(rate, job, *cells, cores, str(len(mine)))
     console.print(table)
     console.print(f"[dim]{one_line(result['machine'])}[/dim]", highlight=False)

@@ -14,7 +14,9 @@ from faust.types import TP
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
-from agents.chunks import Chunk, ChunkApp, ChunkConsumer
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
+from agents.chunks import ChunkConsumer
 from agents.stage import WorkerState, register
 from redpanda.settings import BrokerSettings
 
