@@ -6,15 +6,17 @@ ahead of what was delivered, and a crash anywhere repeats work that the fold and
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, Final
 
 from aiokafka.partitioner import murmur2
 
-from agents.chunks import Chunk, ChunkApp
-from agents.send import Record, deliver, deliver_dead_letters, encode
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
+from agents.send import Record, deliver, deliver_all, encode, encode_dead_letters
 from agents.stage import Decoder, WorkerState, dead_letter, register
-from redpanda.topics import CANDLES, CANDLES_LIVE, TRADES, TRADES_LATE
+from redpanda.topics import CANDLES, CANDLES_LIVE, DEAD_LETTERS, TRADES, TRADES_LATE
 from tables.candles import CandleRules, FoldOutput, PairCandles
 from tables.candles.feed_clock import FeedClock
 from tables.candles.state import state_key
@@ -50,6 +52,8 @@ class CandlesStage:
         self._decoder: Decoder[list[Trade]] = Decoder(list[Trade])
         self._pairs: dict[int, dict[str, _Pair]] = {}
         self._generation: dict[int, int] = {}
+        self._promised: set[int] = set()
+        """Partitions whose live candles wait for their time."""
         self._feed = FeedClock(rules.feed_alive_ms)
         app.tick_topics.add(TRADES)
         register(app, state, TRADES, _STAGE, self.handle)
@@ -68,11 +72,16 @@ class CandlesStage:
             (pair, one.fold.settle(now_ms, feed_alive=self._is_silent(one.fold, now_ms)))
             for pair, one in touched.items()
         ]
+        if not await self._app.owns(chunk):
+            return
         await self._deliver(chunk, outputs, letters, pairs)
+        if not await self._app.owns(chunk):
+            return
         for pair, output in outputs:
             if output.row is not None:
                 self._table[state_key(pair)] = output.row
         chunk.done()
+        self._promise_live(chunk, pairs)
         if len(chunk):
             self._state.last_at_ns[_STAGE] = time.time_ns()
 
@@ -130,7 +139,7 @@ class CandlesStage:
             one.seen_at_s, one.live_due = time.monotonic(), True
             touched[pair] = one
         self._feed.note(at_ms, trades[-1].ts_ns)
-        one.fold.apply(trades, (at_ms + self._rules.future_tolerance_ms) * 1_000_000)
+        one.fold.apply(trades, (at_ms + self._rules.future_tolerance_ms) * 1_000_000, at_ms)
 
     def _idle(self, pairs: dict[str, _Pair]) -> dict[str, _Pair]:
         limit_s = time.monotonic() - self._rules.idle_close_ms / 1_000
@@ -155,11 +164,30 @@ class CandlesStage:
             counters["late"] += len(output.late)
             counters["candles"] += len(output.candles)
         counters["dead_letters"] += len(letters)
+        records = {
+            CANDLES: candles,
+            TRADES_LATE: late,
+            DEAD_LETTERS: encode_dead_letters(letters),
+            CANDLES_LIVE: self._live(pairs),
+        }
+        await deliver_all(self._app, chunk.tp.partition, records)
+
+    def _promise_live(self, chunk: Chunk, pairs: dict[str, _Pair]) -> None:
+        """See to it that a live candle that was held back goes out in time, whether or not a trade follows."""
         partition = chunk.tp.partition
-        await deliver(self._app, CANDLES, partition, candles)
-        await deliver(self._app, TRADES_LATE, partition, late)
-        await deliver_dead_letters(self._app, partition, letters)
-        await deliver(self._app, CANDLES_LIVE, partition, self._live(pairs))
+        if partition in self._promised:
+            return
+        at_s = min((one.live_at_s for one in pairs.values() if one.live_due), default=None)
+        if at_s is not None:
+            self._promised.add(partition)
+            self._app.add_future(self._keep_promise(chunk, pairs, at_s + LIVE_EVERY_S))
+
+    async def _keep_promise(self, chunk: Chunk, pairs: dict[str, _Pair], at_s: float) -> None:
+        await asyncio.sleep(max(0.0, at_s - time.monotonic()))
+        self._promised.discard(chunk.tp.partition)
+        if self._pairs.get(chunk.tp.partition) is pairs and await self._app.owns(chunk):
+            await deliver(self._app, CANDLES_LIVE, chunk.tp.partition, self._live(pairs))
+            self._promise_live(chunk, pairs)
 
     def _live(self, pairs: dict[str, _Pair]) -> list[Record]:
         """Give the open 1m candles that changed, at most five a second a pair."""

@@ -9,7 +9,8 @@ hold it to that:
 * an offset is committed only when every handler of the topic has said `done`, never because an agent raised;
 * a chunk that does not begin where the last one ended is refused once and fetched again (a compacted topic
   has real gaps, which then come again and are taken);
-* a slow handler holds back its partition, not the process.
+* a slow handler holds back its partition, not the process;
+* a worker that slept longer than its session publishes nothing until the broker has confirmed it (agents/lease.py).
 
 See docs/adr/0003-chunk-delivery.md.
 """
@@ -20,106 +21,39 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 
-__all__ = ["Chunk", "ChunkApp", "ChunkConsumer", "ChunkTransport"]
+from agents.chunk import Chunk
+from agents.durable import pass_buffer
+from agents.fetch import ChunkThread
+
+if TYPE_CHECKING:
+    from agents.chunk_app import ChunkApp
+
+__all__ = ["ChunkConsumer", "ChunkTransport"]
 
 logger = logging.getLogger("tickcast.chunks")
 
 MAX_CHUNK_RECORDS: Final = 10_000
 MAX_UNTAKEN_CHUNKS: Final = 2
 """Chunks of a partition that wait for a handler to begin with them (count)."""
+MAX_UNTAKEN_SMALL: Final = 8
+"""The same while they hold less than `SMALL_BYTES`: what aiokafka holds unread keeps it from fetching other topics."""
+SMALL_BYTES: Final = 64 * 1024
 MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
 """Records of a partition that some handler has not finished (bytes)."""
 BUSY_POLL_S: Final = 0.02
 """Fetch time-out while a partition is held back: it must not wait a second for the others."""
 SMALL_CHUNK_RECORDS: Final = 64
 LINGER_S: Final = 0.003
-"""Pause after a poll that brought little: tiny chunks would eat the processor."""
+"""Shortest time between two polls that bring little: tiny chunks would eat the processor."""
 TICK_S: Final = 1.0
 """A partition that is read to its end gets an empty chunk this often, so that idle pairs can close."""
-
-
-class Chunk:
-    """Records of one partition with consecutive offsets; empty for a tick."""
-
-    __slots__ = (
-        "bytes",
-        "first_offset",
-        "generation",
-        "keys",
-        "next_offset",
-        "open_handlers",
-        "timestamps_ms",
-        "tp",
-        "values",
-        "waiting_handlers",
-    )
-
-    def __init__(self, tp: TP, records: list[Any], handlers: int, generation: int) -> None:
-        self.tp = tp
-        self.generation = generation
-        self.values: list[bytes | None] = [record.value for record in records]
-        self.keys: list[bytes | None] = [record.key for record in records]
-        self.timestamps_ms: list[int] = [record.timestamp for record in records]
-        """The broker's append times."""
-        self.first_offset: int = records[0].offset if records else -1
-        self.next_offset: int = records[-1].offset + 1 if records else -1
-        self.bytes = sum(len(value) for value in self.values if value is not None)
-        self.open_handlers = handlers
-        """Handlers whose effects are not durable yet."""
-        self.waiting_handlers = handlers
-        """Handlers that have not begun with it."""
-
-    def take(self) -> None:
-        """Tell that one handler has begun: the next chunk may be fetched."""
-        self.waiting_handlers -= 1
-
-    def done(self) -> None:
-        """Tell that one handler has made its effects durable; the last one releases the offset."""
-        self.open_handlers -= 1
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __bool__(self) -> bool:
-        return True
-
-
-class ChunkApp(faust.App):
-    """A Faust app whose topics in `chunk_handlers` are delivered in chunks."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.chunk_handlers: dict[str, int] = {}
-        """Topic name to the number of agents that must say `done`."""
-        self.tick_topics: set[str] = set()
-        """Topics whose idle partitions get ticks."""
-        self.before_start: Callable[[], None] = lambda: None
-        """Runs in a thread before anything is consumed."""
-        self.failed: Callable[[], str] = lambda: ""
-        """The stage that could not go on and its error; empty while all can."""
-        self.from_the_start: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        """Run beside everything else, recovery included; what raises ends the worker."""
-        # By name: what these classes need imports this module's users.
-        kwargs.setdefault("Table", "agents.state_store:StateTable")
-        kwargs.setdefault("TableManager", "agents.recovery:StateTables")
-        super().__init__(*args, **kwargs)
-
-    async def on_first_start(self) -> None:
-        """Let the topics be made first: Faust declares only those of its own."""
-        await asyncio.to_thread(self.before_start)
-        for job in self.from_the_start:
-            self.add_future(job())
-        await super().on_first_start()
-
-    def _new_transport(self) -> Any:
-        return ChunkTransport(self.conf.broker_consumer, self, loop=self.loop)
 
 
 class ChunkConsumer(driver.Consumer):
@@ -136,11 +70,14 @@ class ChunkConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109  # Faust's
         """Fetch once and yield one message a partition; other topics are delivered as Faust does."""
-        if not self.flow_active:
-            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode types its own Event only
-        generation = self.app.consumer_generation_id
+        while not (self.flow_active or self.should_stop):
+            with self._at_work():
+                await self.wait(self.can_resume_flow, timeout=TICK_S)  # type: ignore[arg-type]  # mode types its own Event only
         active = set(self._get_active_partitions())
-        records = await self._without_changelogs(await self._fetch(active, timeout), generation)
+        begun_in, begun_s = self.app.consumer_generation_id, time.monotonic()
+        records = await self._without_changelogs(await self._fetch(active, timeout), begun_in)
+        # Asked now: a fetch that began before a rebalance ends after it, with records of the new assignment.
+        generation = self.app.consumer_generation_id
         if not records and self.should_stop:
             return
         plain: dict[TP, Any] = {}
@@ -156,31 +93,38 @@ class ChunkConsumer(driver.Consumer):
             if self._may_deliver(tp, generation):
                 yield tp, self._tick(tp)
         if not plain and not self.app.in_recovery and sum(map(len, records.values())) < SMALL_CHUNK_RECORDS:
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(LINGER_S - (time.monotonic() - begun_s))
 
     async def _without_changelogs(self, records: dict[TP, Any], generation: int) -> dict[TP, Any]:
         """Hand changelog records to recovery; give the others."""
         recovery, found = self._recovery(), {tp for tp in records if self._is_changelog_tp(tp)}
-        # An older generation's records were read from another place: recovery seeks before it begins.
         if self.flow_active and self.app.consumer_generation_id == generation:
             for tp in found:
                 recovery.take(tp, records[tp])
             await recovery.after_poll(found, generation)
+        else:
+            # Nobody can tell whether they were read before or after recovery went to its place.
+            await recovery.fetch_again(found)
         return {tp: batch for tp, batch in records.items() if tp not in found}
 
     async def _fetch(self, active: set[TP], limit_s: float) -> dict[TP, Any]:
         busy = {tp for tp in active if self._is_busy(tp)}
         if not active - busy:
-            await asyncio.sleep(BUSY_POLL_S)
+            with self._at_work():
+                await asyncio.sleep(BUSY_POLL_S)
             return {}
         poll_s = BUSY_POLL_S if busy else min(limit_s, TICK_S)
         return dict(await self._getmany(active - busy, poll_s) or {})
+
+    def _at_work(self) -> Any:
+        """Count as fetching: after `broker_max_poll_interval` without that aiokafka leaves the group for good."""
+        return self._thread._ensure_consumer()._subscription.fetch_context()  # noqa: SLF001  # no public way
 
     def _plain_messages(self, records: dict[TP, Any], generation: int) -> Iterator[tuple[TP, Message]]:
         for tp, record in self.scheduler.iterate(records):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            self._track_end(tp)
             yield tp, self._to_message(tp, record)
 
     async def _chunk_messages(self, tp: TP, batch: list[Any], generation: int) -> AsyncIterator[Message]:
@@ -188,7 +132,10 @@ class ChunkConsumer(driver.Consumer):
             part = batch[at : at + MAX_CHUNK_RECORDS]
             expected = self._next.get(tp)
             if expected is not None and part[0].offset < expected:
-                part = [record for record in part if record.offset >= expected]
+                if self._was_cut(tp, expected):
+                    expected = None
+                else:
+                    part = [record for record in part if record.offset >= expected]
                 if not part:
                     continue
             first = part[0].offset
@@ -202,6 +149,15 @@ class ChunkConsumer(driver.Consumer):
                 return
             yield self._message(tp, part)
 
+    def _was_cut(self, tp: TP, expected: int) -> bool:
+        """Tell whether the log ends before what was delivered of it: then older offsets are new records."""
+        end = self._end(tp)
+        if end is None or end >= expected:
+            return False
+        logger.error("%s ends at %d, offset %d was expected: the broker lost records; reading on", tp, end, expected)
+        self._committed_offset[tp] = None
+        return True
+
     async def _seek_back(self, tp: TP, offset: int, generation: int) -> None:
         # After a rebalance Faust seeks to the committed offsets, here or at the new owner: this one is older news.
         if self.app.consumer_generation_id == generation and tp in self.assignment():
@@ -209,32 +165,33 @@ class ChunkConsumer(driver.Consumer):
 
     def _message(self, tp: TP, part: list[Any]) -> Message:
         chunk = Chunk(tp, part, self.app.chunk_handlers[tp.topic], self.app.consumer_generation_id)
-        message = self._to_message(tp, part[-1])
-        message.value = chunk  # type: ignore[assignment]  # the raw codec hands the chunk through
-        message.key = None
-        self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+        self._track_end(tp)
         self._next[tp] = chunk.next_offset
         self._pending[tp].append(chunk)
         self._delivered_at_s[tp] = time.monotonic()
         # Faust builds an interval tree over skipped offsets; a chunk skips none.
         self._read_offset[tp] = part[-1].offset - 1
-        return message
+        return self._wrapped(chunk, part[-1].offset, part[-1].timestamp / 1_000)
 
     def _tick(self, tp: TP) -> Message:
         self._delivered_at_s[tp] = time.monotonic()
         chunk = Chunk(tp, [], 1, self.app.consumer_generation_id)
+        return self._wrapped(chunk, self._read_offset[tp] or 0, time.time())
+
+    @staticmethod
+    def _wrapped(chunk: Chunk, offset: int, timestamp_s: float) -> Message:
         return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            self._read_offset[tp] or 0,
-            time.time(),
+            chunk.tp.topic,
+            chunk.tp.partition,
+            offset,
+            timestamp_s,
             0,
             None,
             None,
             chunk,  # type: ignore[arg-type]  # the raw codec hands the chunk through
             None,
-            tp=tp,
-            generation_id=self.app.consumer_generation_id,
+            tp=chunk.tp,
+            generation_id=chunk.generation,
         )
 
     def _idle_partitions(self, active: set[TP]) -> Iterator[TP]:
@@ -245,26 +202,36 @@ class ChunkConsumer(driver.Consumer):
             if now_s - self._delivered_at_s.get(tp, 0.0) >= TICK_S and self._backlog(tp) == 0:
                 yield tp
 
+    def _end(self, tp: TP) -> int | None:
+        """Give the end of a partition's log, None while it is unknown."""
+        try:
+            return self.highwater(tp)
+        except AssertionError:  # a rebalance, in aiokafka's own thread, has just taken the partition away
+            return None
+
+    def _track_end(self, tp: TP) -> None:
+        end = self._end(tp)
+        if end is not None:
+            self.app.monitor.track_tp_end_offset(tp, end)
+
     def _backlog(self, tp: TP) -> int:
         """Count the records of a partition that were not delivered yet; 1 while that is unknown."""
-        end: int | None = self.highwater(tp)
+        end = self._end(tp)
         if end is None:
             return 1
         return max(0, end - self.consumed(tp))
 
     def consumed(self, tp: TP) -> int:
-        """Give the offset of the next record to deliver; before the first one, the reader's position."""
-        if (following := self._next.get(tp)) is not None:
-            return following
-        # Of a log that lost its head, and of which nothing is committed, Faust knows no offset.
-        subscription = self._thread._ensure_consumer()._subscription.subscription  # noqa: SLF001  # no way without a wait
-        state = subscription.assignment.state_value(tp) if subscription and subscription.assignment else None
-        position: int | None = state.position if state is not None and state.has_valid_position else None
-        return position if position is not None else self._read_offset[tp] or 0
+        """Give the offset of the next record to deliver."""
+        return self._next.get(tp, self._read_offset[tp] or 0)
 
-    def committed(self, tp: TP) -> int:
-        """Give the offset with which the group would go on; 0 where nothing was committed."""
-        return self._committed_offset[tp] or 0
+    def progress(self, tp: TP) -> tuple[int, int, int]:
+        """Give the next offset to deliver, the one that the group would go on with, and the end as fetches told it."""
+        pending, consumed = self._pending.get(tp), self.consumed(tp)
+        committed = self._committed_offset.get(tp)
+        if committed is None:
+            committed = pending[0].first_offset if pending else consumed
+        return consumed, committed, self._end(tp) or 0
 
     def lag(self) -> int:
         """Count the records of all chunk partitions whose handlers are not done."""
@@ -280,7 +247,7 @@ class ChunkConsumer(driver.Consumer):
         return {
             f"{tp.topic}-{tp.partition}": [
                 self.consumed(tp),
-                self.highwater(tp) or 0,
+                self._end(tp) or 0,
                 sum(len(chunk) for chunk in self._pending[tp] if chunk.open_handlers > 0),
             ]
             for tp in sorted(self._get_active_partitions())
@@ -288,18 +255,26 @@ class ChunkConsumer(driver.Consumer):
         }
 
     def _is_busy(self, tp: TP) -> bool:
-        pending = self._pending.get(tp)
-        if not pending:
-            return False
-        if sum(chunk.waiting_handlers > 0 for chunk in pending) >= MAX_UNTAKEN_CHUNKS:
-            return True
-        return sum(chunk.bytes for chunk in pending if chunk.open_handlers > 0) > MAX_PENDING_BYTES
+        untaken = untaken_bytes = open_bytes = 0
+        for chunk in reversed(self._pending.get(tp) or ()):
+            if chunk.open_handlers <= 0:
+                break  # handlers keep the order: this one and all before it only wait for the commit
+            open_bytes += chunk.bytes
+            if chunk.waiting_handlers > 0:
+                untaken += 1
+                untaken_bytes += chunk.bytes
+        limit = MAX_UNTAKEN_SMALL if untaken_bytes < SMALL_BYTES else MAX_UNTAKEN_CHUNKS
+        return untaken >= limit or open_bytes > MAX_PENDING_BYTES
 
     def _may_deliver(self, tp: TP, generation: int) -> bool:
+        recovery = self._recovery()
         return (
             self.flow_active
             and self.app.flow_control.is_active()
-            and self._recovery().completed.is_set()
+            # Faust sets `completed` once and for all; of the recoveries after that only `rebalancing` tells.
+            and recovery.completed.is_set()
+            and not self.app.rebalancing
+            and recovery._generation_id == generation  # noqa: SLF001  # an older one may end late
             and self.app.consumer_generation_id == generation
             and tp in self._get_active_partitions()
         )
@@ -324,20 +299,48 @@ class ChunkConsumer(driver.Consumer):
             offset = pending.popleft().next_offset
         return offset
 
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        if not await pass_buffer(self.app.producer) or self.app.changelogs.lost is not None:
+            return False
+        return await super()._commit_offsets(offsets, start_new_transaction)
+
     async def perform_seek(self) -> None:
         """Go back to the committed offsets; what was pending will come again."""
-        self._forget()
+        self._committed_offset.clear()
         await super().perform_seek()
+        self._forget()
+        await self._start_from_committed()
+
+    async def _start_from_committed(self) -> None:
+        """Expect the committed offset of each partition next, or its first record where nothing is committed."""
+        first: dict[TP, int] = {}
+        uncommitted: list[TP] = []
+        for tp in self.assignment():
+            if offset := self._committed_offset.get(tp):
+                first[tp] = offset
+            elif not self._is_changelog_tp(tp):
+                uncommitted.append(tp)
+        if uncommitted and self.app.conf.consumer_auto_offset_reset == "earliest":
+            # aiokafka leaves them where they are: behind what was fetched and not delivered.
+            for tp, offset in (await self.earliest_offsets(*uncommitted)).items():
+                await self.seek(tp, offset)
+                first[tp] = offset
+        self._next.update({tp: offset for tp, offset in first.items() if tp.topic in self.app.chunk_handlers})
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Drop what belongs to the old generation."""
+        """Drop what belongs to the old generation, once its table rows are where the next owner reads them."""
         await super().on_partitions_revoked(revoked)
+        await pass_buffer(self.app.producer)
         self._forget()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Start from the committed offsets with nothing pending."""
         self._forget()
+        self.app.lease.renew()
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
     def _forget(self) -> None:
         self._pending.clear()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agents.chunks import Chunk, ChunkApp
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
 from agents.send import Record, deliver, deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, register
 from redpanda.topics import CANDLES, FEATURES
@@ -52,8 +53,12 @@ class FeaturesStage:
                 self._state.counters["corrections_too_old"] += 1
             rows += [(candle.pair.encode(), encode(row)) for row in found]
             touched.add(key)
+        if not await self._app.owns(chunk):
+            return
         await deliver(self._app, FEATURES, partition, rows)
         await deliver_dead_letters(self._app, partition, letters)
+        if not await self._app.owns(chunk):
+            return
         for key in sorted(touched):
             self._table[features_key(*key)] = folds[key].pack()
         self._state.counters["features"] += len(rows)

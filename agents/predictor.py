@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.chunks import Chunk, ChunkApp
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
 from agents.send import Record, deliver, deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, dead_letter, register
 from ml.model import WARM_UP_BARS, ForecastModel
@@ -154,6 +155,8 @@ class PredictorStage:
         for at, row in rows:
             if row.timeframe == "1m":
                 made += self._forecasts(chunk, at, row, now_ms, letters)
+        if not await self._app.owns(chunk):
+            return
         records: list[Record] = [(one.pair.encode(), encode(one)) for one in made]
         await deliver(self._app, FORECASTS, chunk.tp.partition, records)
         await deliver_dead_letters(self._app, chunk.tp.partition, letters)

@@ -86,6 +86,13 @@ class BatchRecovery(Recovery):
         self._store(tp).apply(tp.partition, changes, reached)
         offsets[tp] = reached
 
+    async def fetch_again(self, tps: set[TP]) -> None:
+        """Go back to the place of these partitions, where recovery has been at it already."""
+        places = {tp: self.active_offsets[tp] + 1 for tp in tps if self._reading and tp in self.active_tps}
+        places |= {tp: self.standby_offsets[tp] + 1 for tp in tps if not self.pending and tp in self.standby_tps}
+        if places:
+            await self.app.consumer.seek_wait(places)
+
     async def after_poll(self, delivered: Container[TP], generation: int) -> None:
         """End recovery once nothing is left; a partition whose last records are gone ends at the reader's position."""
         if generation != self._generation_id:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from aiokafka.codec import lz4_encode
 
-from agents.chunks import ChunkApp
+from agents.chunk_app import ChunkApp
 from redpanda.topics import DEAD_LETTERS
 from tables.records import DeadLetter
 
-__all__ = ["Record", "compress_fast", "deliver", "deliver_dead_letters", "encode"]
+__all__ = [
+    "Record",
+    "compress_fast",
+    "deliver",
+    "deliver_all",
+    "deliver_dead_letters",
+    "encode",
+    "encode_dead_letters",
+]
 
 Record = tuple[bytes, bytes]
 """Key and value."""
@@ -55,6 +63,24 @@ async def deliver(app: ChunkApp, topic: str, partition: int, records: Sequence[R
     await asyncio.gather(*acknowledgements)
 
 
+async def deliver_all(app: ChunkApp, partition: int, records: Mapping[str, Sequence[Record]]) -> None:
+    """Send records of several topics at once and return when all are acknowledged; raises as `deliver`.
+
+    aiokafka has one request to a broker under way: what is sent together goes in one of them, and what is sent one
+    after the other waits for as many answers.
+    """
+    sends = [deliver(app, topic, partition, some) for topic, some in records.items() if some]
+    if len(sends) == 1:
+        await sends[0]
+    elif sends:
+        await asyncio.gather(*sends)
+
+
+def encode_dead_letters(letters: Sequence[DeadLetter]) -> list[Record]:
+    """Give the records of `dead-letters`."""
+    return [(letter.pair.encode(), encode(letter)) for letter in letters]
+
+
 async def deliver_dead_letters(app: ChunkApp, partition: int, letters: Sequence[DeadLetter]) -> None:
     """Send refused records to `dead-letters`."""
-    await deliver(app, DEAD_LETTERS, partition, [(letter.pair.encode(), encode(letter)) for letter in letters])
+    await deliver(app, DEAD_LETTERS, partition, encode_dead_letters(letters))

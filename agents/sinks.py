@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
-from agents.chunks import Chunk, ChunkApp
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
 from agents.send import deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, register
 from redpanda.errors import BadInputError, UnreachableError

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from agents.chunks import Chunk, ChunkApp
+from agents.chunk import Chunk
+from agents.chunk_app import ChunkApp
 from tables.records import DeadLetter
 
 __all__ = ["Decoder", "WorkerState", "dead_letter", "register"]
@@ -54,7 +55,7 @@ class Decoder(Generic[T]):
         self._one: msgspec.json.Decoder[T] = msgspec.json.Decoder(record_type)
         self._all: msgspec.json.Decoder[list[T]] = msgspec.json.Decoder(list[record_type])
 
-    def decode(self, chunk: Chunk, stage: str) -> tuple[list[tuple[int, T]], list[DeadLetter]]:
+    def decode(self, chunk: Chunk, stage: str) -> tuple[Iterable[tuple[int, T]], list[DeadLetter]]:
         """Give (index in the chunk, record) of the good ones, and dead letters for the rest."""
         values = chunk.values
         try:
@@ -62,7 +63,7 @@ class Decoder(Generic[T]):
                 records = self._all.decode(b"[" + b",".join(values) + b"]")  # type: ignore[arg-type]  # checked above
                 # A record such as `1],[2` is bad alone and good in company; then the count is off.
                 if len(records) == len(values):
-                    return list(enumerate(records)), []
+                    return enumerate(records), []
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass
         return self._decode_each(chunk, stage)

@@ -9,7 +9,8 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from agents.chunks import ChunkApp, ChunkConsumer
+from agents.chunk_app import ChunkApp
+from agents.chunks import ChunkConsumer
 from agents.recovery import BatchRecovery
 from agents.stage import WorkerState
 from app.health import Progress, ProgressWatch
@@ -88,12 +89,10 @@ class Health:
         if now_s - self._asked_ends_s > ENDS_EVERY_S:
             self._asked_ends_s = now_s
             await self._ask_ends(consumer, places)
-        found = {
-            f"{tp.topic}-{tp.partition}": Progress(
-                consumer.consumed(tp), consumer.committed(tp), max(consumer.highwater(tp) or 0, self._ends.get(tp, 0))
-            )
-            for tp in places
-        }
+        found = {}
+        for tp in places:
+            consumed, committed, end = consumer.progress(tp)
+            found[f"{tp.topic}-{tp.partition}"] = Progress(consumed, committed, max(end, self._ends.get(tp, 0)))
         self._watch.look(now_s, found, self._state.busy_since_s, self._state.waiting)
 
     async def _ask_ends(self, consumer: ChunkConsumer, places: list[TP]) -> None:

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from agents.candles import CandlesStage
 from agents.changelogs import Facts
-from agents.chunks import ChunkApp, ChunkConsumer
+from agents.chunk_app import ChunkApp
+from agents.chunks import ChunkConsumer
 from agents.features import FeaturesStage
 from agents.predictor import ChampionWatch, PredictorStage
 from agents.recovery import StateTables

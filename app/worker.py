@@ -13,7 +13,7 @@ from typing import Final
 import faust
 import uvloop
 
-from agents.chunks import ChunkApp
+from agents.chunk_app import ChunkApp
 from app.stream import the_app
 from app.worker_settings import WorkerSettings
 from ml.settings import MlSettings

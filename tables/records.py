@@ -91,6 +91,9 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
     closed_by: str
     """`watermark`, `timer`, or empty while open."""
     source: str
+    as_of_ms: int = 0
+    """Append time of the newest `trades` record of the pair that it accounts for (ms). Of two versions of a candle the
+    greater counts, of equal ones the later: a worker that lost its partitions unawares cannot undo what came since."""
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -117,6 +120,8 @@ class Features(msgspec.Struct, frozen=True):
     """Candles of this pair and timeframe folded so far, this one included (count)."""
     values: dict[str, float | None]
     """Feature name to value; None until the indicator is warm. Names: `tables.features.FEATURE_NAMES`."""
+    as_of_ms: int = 0
+    """`as_of_ms` of the candle that made or corrected it; the greater counts."""
 
 
 class Forecast(msgspec.Struct, frozen=True):

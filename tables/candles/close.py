@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tables.candles.rules import CHILD_OF, PARENTS, STEP_MS, CandleRules
 from tables.candles.state import PairState
 from tables.candles.window import Window, flat_window, merge_windows
 from tables.records import MINUTE_MS, TIMEFRAMES, Candle
 
 __all__ = ["Closer"]
+
+_SMALLEST_MS: Final = STEP_MS[PARENTS[0]]
 
 
 class Closer:
@@ -19,21 +23,28 @@ class Closer:
         self._rules = rules
         self._minutes = state.windows["1m"]
         self._changed: dict[str, set[int]] = {timeframe: set() for timeframe in TIMEFRAMES}
+        self._cascades = False
+        """Whether this run may change a larger window that is closed."""
 
     def run(self, changed_ms: int | None, now_ms: int | None, *, feed_alive: bool) -> bool:
         """Correct the minute that got a trade, close, and cascade upwards; tell whether any candle changed."""
         state = self._state
         for opens in self._changed.values():
             opens.clear()
+        before_ms = state.frontier_ms
+        self._cascades = now_ms is not None
         if changed_ms is not None and changed_ms < state.frontier_ms:
+            self._cascades = True
             self._correct(changed_ms)
         self._close_minutes(state.max_ts_ns // 1_000_000 - self._rules.lateness_ms, "watermark")
         ended = False
         if now_ms is not None:
             ended = self._has_ended(now_ms)
             self._close_minutes(self._timer_limit(now_ms, ended=ended, feed_alive=feed_alive), "timer")
-        for timeframe in PARENTS:
-            self._close_parents(timeframe, "watermark" if now_ms is None else "timer", everything=ended)
+        # No larger window ends within five minutes: three of four runs have nothing to look for there.
+        if self._cascades or before_ms // _SMALLEST_MS != state.frontier_ms // _SMALLEST_MS:
+            for timeframe in PARENTS:
+                self._close_parents(timeframe, "watermark" if now_ms is None else "timer", everything=ended)
         return any(self._changed.values())
 
     def _has_ended(self, now_ms: int) -> bool:
@@ -53,7 +64,7 @@ class Closer:
     def candles(self) -> list[Candle]:
         """Give the candles of all changed windows, 1m first, each timeframe in time order."""
         return [
-            self._state.windows[timeframe][open_ms].candle(self._pair, timeframe)
+            self._state.windows[timeframe][open_ms].candle(self._pair, timeframe, self._state.as_of_ms)
             for timeframe, opens in self._changed.items()
             if opens
             for open_ms in sorted(opens)
@@ -85,6 +96,7 @@ class Closer:
     def _close_minutes(self, until_ms: int, closed_by: str) -> None:
         """Close every minute that ends at or before `until_ms`; silent ones become synthetic."""
         state, minutes, changed = self._state, self._minutes, self._changed["1m"]
+        parents, waiting = state.windows[PARENTS[0]], state.unclosed[PARENTS[0]]
         frontier_ms = until_ms - until_ms % MINUTE_MS
         open_ms = state.frontier_ms
         while open_ms < frontier_ms:
@@ -98,6 +110,11 @@ class Closer:
                 state.last_traded_ms = open_ms
             self._mark(changed, window, closed_by)
             state.tail_close, state.tail_source = window.close, window.source
+            parent_ms = open_ms - open_ms % _SMALLEST_MS
+            if parent_ms in parents:
+                self._cascades = True
+            else:
+                waiting.add(parent_ms)
             open_ms += MINUTE_MS
         state.frontier_ms = max(state.frontier_ms, frontier_ms)
 

@@ -7,7 +7,8 @@ loses it, because the state cannot be ahead of what was sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import inf
 from typing import Final
@@ -15,9 +16,10 @@ from typing import Final
 from tables.candles.close import Closer
 from tables.candles.ranges import add_id, add_range, has_id
 from tables.candles.rules import CandleRules, keep_from_ms
+from tables.candles.runs import BLOCK_TRADES, EXACT_BELOW, MIN_RUN_TRADES, Run, as_run
 from tables.candles.state import load_state
 from tables.candles.window import Window
-from tables.records import MINUTE_MS, SIDES, Candle, LateTrade, Trade
+from tables.records import MINUTE_MS, Candle, LateTrade, Trade
 
 __all__ = ["FoldOutput", "PairCandles"]
 
@@ -54,13 +56,59 @@ class PairCandles:
         self._dirty = False
         self._output = FoldOutput()
 
-    def apply(self, trades: Iterable[Trade], limit_ts_ns: int) -> None:
+    def apply(self, trades: Sequence[Trade], limit_ts_ns: int, appended_ms: int = 0) -> None:
         """Apply trades in the order of the log, closing and correcting candles at the very trade that does it.
 
         So the candles and their revisions follow from the log alone, however it is cut into chunks: what comes
-        again after a crash is what came before. `limit_ts_ns`: a trade later than this is refused.
+        again after a crash is what came before.
+
+        Parameters
+        ----------
+        limit_ts_ns
+            A trade later than this is refused (ns).
+        appended_ms
+            When the broker appended the record of these trades (ms).
+
         """
-        state, output = self.state, self._output
+        self.state.as_of_ms = max(self.state.as_of_ms, appended_ms)
+        if len(trades) < MIN_RUN_TRADES:
+            self._one_by_one(trades, limit_ts_ns)
+            return
+        state = self.state
+        for at in range(0, len(trades), BLOCK_TRADES):
+            block = trades[at : at + BLOCK_TRADES]
+            run = None
+            if state.applied:
+                from_ns = max(state.max_ts_ns, state.frontier_ms * 1_000_000)
+                run = as_run(block, self.pair, state.applied[-1] + 1, from_ns, limit_ts_ns)
+            if run is None:
+                self._one_by_one(block, limit_ts_ns)
+            else:
+                self._by_columns(run, block)
+
+    def _by_columns(self, run: Run, trades: Sequence[Trade]) -> None:
+        state, ts_ns, applied = self.state, run.ts_ns, self.state.applied
+        close_ns = self._next_close_ns()
+        at = 0
+        while at < len(ts_ns):
+            start_ns = ts_ns[at] - ts_ns[at] % _MINUTE_NS
+            window = self._window(start_ns // 1_000_000, trades[at])
+            end = bisect_left(ts_ns, start_ns + _MINUTE_NS, at)
+            closes = ts_ns[end - 1] >= close_ns
+            if closes:
+                end = bisect_left(ts_ns, close_ns, at, end) + 1
+            run.add_to(window, at, end)
+            applied[-1] = run.ids[end - 1]
+            if closes:
+                state.max_ts_ns = ts_ns[end - 1]
+                self._close(None)
+                close_ns = self._next_close_ns()
+            at = end
+        state.max_ts_ns = ts_ns[-1]
+        self._output.applied += len(ts_ns)
+
+    def _one_by_one(self, trades: Sequence[Trade], limit_ts_ns: int) -> None:
+        state, output, pair = self.state, self._output, self.pair
         applied = state.applied
         next_id = applied[-1] + 1 if applied else 0
         max_ts_ns = state.max_ts_ns
@@ -71,8 +119,14 @@ class PairCandles:
         close_ns = self._next_close_ns()
         for trade in trades:
             ts_ns, trade_id, price, qty = trade.ts_ns, trade.trade_id, trade.price, trade.qty
-            if not (0.0 < price < inf and 0.0 < qty < inf and 0 < ts_ns <= limit_ts_ns and trade_id > 0):
-                output.refused.append((trade, refusal(trade, limit_ts_ns)))
+            if not (
+                0.0 < price < inf
+                and 0.0 < qty < inf
+                and 0 < ts_ns <= limit_ts_ns
+                and trade_id > 0
+                and trade.pair == pair
+            ):
+                output.refused.append((trade, refusal(trade, pair, limit_ts_ns)))
                 continue
             if trade_id != next_id and has_id(applied, trade_id):
                 output.duplicates += 1
@@ -140,7 +194,7 @@ class PairCandles:
     def live(self) -> Candle | None:
         """Give the newest 1m candle while it is open."""
         window = self.state.windows["1m"].get(self.state.newest_ms)
-        return None if window is None or window.closed else window.candle(self.pair, "1m")
+        return None if window is None or window.closed else window.candle(self.pair, "1m", self.state.as_of_ms)
 
     def _window(self, open_ms: int, trade: Trade) -> Window:
         state = self.state
@@ -170,7 +224,7 @@ class PairCandles:
             del state.evicted[1:3]
 
 
-def refusal(trade: Trade, limit_ts_ns: int) -> str:
+def refusal(trade: Trade, pair: str, limit_ts_ns: int) -> str:
     """Name why a trade breaks the contract."""
     if trade.trade_id <= 0:
         return "trade-id-not-positive"
@@ -183,13 +237,15 @@ def refusal(trade: Trade, limit_ts_ns: int) -> str:
             return f"{name}-not-finite"
         if value <= 0.0:
             return f"{name}-not-positive"
-    return "side-unknown" if trade.side not in SIDES else "malformed"
+    return "mixed-pairs" if trade.pair != pair else "malformed"
 
 
 def _exact(value: float) -> int:
     """Give `value` in 1e-18: eight decimals, Kraken's most for quantities, at once; what has more by its text."""
     units = int(value * 1e8 + 0.5)
-    return units * 10_000_000_000 if units / 1e8 == value else int(Decimal(repr(value)).scaleb(18))
+    if units / 1e8 == value and value < EXACT_BELOW:
+        return units * 10_000_000_000
+    return int(Decimal(repr(value)).scaleb(18))
 
 
 def _add(window: Window, price: float, qty: float, ts_ns: int, trade_id: int, side: str) -> None:

@@ -18,7 +18,7 @@ from tables.records import TIMEFRAMES
 
 __all__ = ["PairState", "load_state", "state_key"]
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[Any])
 
@@ -33,6 +33,7 @@ class PairState:
 
     __slots__ = (
         "applied",
+        "as_of_ms",
         "evicted",
         "frontier_ms",
         "last_traded_ms",
@@ -51,6 +52,8 @@ class PairState:
         """Ranges of all trade ids applied so far."""
         self.evicted: list[int] = []
         """Those of them whose window has left the state."""
+        self.as_of_ms = 0
+        """Append time of the newest record of the pair in the log (ms): how far this state has come."""
         self.max_ts_ns = 0
         self.frontier_ms = -1
         """Minutes that end at or before it are closed; -1 before the first trade."""
@@ -70,6 +73,7 @@ class PairState:
         return _encoder.encode(
             (
                 _FORMAT,
+                self.as_of_ms,
                 self.max_ts_ns,
                 self.frontier_ms,
                 self.last_traded_ms,
@@ -89,6 +93,7 @@ def load_state(pair: str, get: Callable[[bytes], bytes | None]) -> PairState:
         return state
     (
         _,
+        state.as_of_ms,
         state.max_ts_ns,
         state.frontier_ms,
         state.last_traded_ms,

@@ -126,8 +126,14 @@ class Window:
         if child.last_id > self.last_id:
             self.last_id = child.last_id
 
-    def candle(self, pair: str, timeframe: str) -> Candle:
+    def candle(self, pair: str, timeframe: str, as_of_ms: int) -> Candle:
         """Give the candle as it goes on the wire; divisions of integers round correctly."""
+        if not self.trades:
+            price = self.close
+            return Candle(
+                pair, timeframe, self.open_ms, price, price, price, price, 0.0, 0.0, 0.0, 0, price, -1, -1,
+                self.closed, self.revision, True, self.closed_by, self.source, as_of_ms,
+            )  # fmt: skip
         volume, quote = self.volume, self.quote
         return Candle(
             pair,
@@ -141,14 +147,15 @@ class Window:
             quote / QUOTE_SCALE,
             self.buy / QTY_SCALE,
             self.trades,
-            quote / (volume * PRICE_SCALE) if volume else self.close,
+            quote / (volume * PRICE_SCALE),
             self.first_id,
             self.last_id,
             self.closed,
             self.revision,
-            self.trades == 0,
+            False,
             self.closed_by,
             self.source,
+            as_of_ms,
         )
 
     def flatten(self, price: float) -> bool:

@@ -77,6 +77,7 @@ _FEATURE_HEAD: Final = _columns(
     ("Bool", "synthetic"),
     (_TEXT, "source feature_set"),
     (_COUNT, "bars"),
+    (_TIME, "as_of=as_of_ms"),
 )
 TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "candles": _columns(
@@ -90,6 +91,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         (_COUNT, "revision"),
         ("Bool", "synthetic"),
         (_TEXT, "closed_by source"),
+        (_TIME, "as_of=as_of_ms"),
     ),
     "features": (*_FEATURE_HEAD, *(Column(name, _FLOAT, name) for name in FEATURE_NAMES)),
     "forecasts": _columns(

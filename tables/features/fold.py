@@ -47,6 +47,7 @@ class PairFeatures:
         self._bars: list[Bar] = []
         self._ring = 0
         self._count = 0
+        self._as_of_ms = 0
         self._base: list[Any] = Chain(self._step_ms).dump()
         self._tip = Chain(self._step_ms)
         value = get(features_key(pair, timeframe))
@@ -60,6 +61,7 @@ class PairFeatures:
         ones. A candle that came before gives its row again; one older than the ring gives nothing.
         """
         bar = _bar(candle)
+        self._as_of_ms = candle.as_of_ms
         if not self._bars or bar.open_ms > self._bars[-1].open_ms:
             self._append(bar)
             return [self._row(self._tip.update(bar), bar, self._count)]
@@ -148,6 +150,7 @@ class PairFeatures:
             feature_set=FEATURE_SET,
             bars=count,
             values=values,
+            as_of_ms=self._as_of_ms,
         )
 
 

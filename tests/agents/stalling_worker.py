@@ -8,7 +8,7 @@ from pathlib import Path
 
 import faust
 
-from agents.chunks import Chunk
+from agents.chunk import Chunk
 from agents.stage import WorkerState, register
 from app.stream import create_app
 from app.worker_settings import WorkerSettings

@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("recovery", "replay")
+NAMES = ("replay", "recovery", "freshness", "scale")
 
 
 def main() -> None:

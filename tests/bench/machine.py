@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["busy_cores", "describe", "one_line"]
+__all__ = ["busy_cores", "cpu_s", "describe", "one_line", "waited_s"]
 
 QUIET_SHARE = 0.15
 PACKAGES = (
@@ -56,6 +56,20 @@ def busy_cores(wait_s: float) -> float:
         share = psutil.cpu_percent(interval=1.0) / 100
         if share < QUIET_SHARE or time.monotonic() >= deadline_s:
             return round(share * (os.cpu_count() or 1), 2)
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far (s), that of its children excluded."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def waited_s() -> float:
+    """Time since boot in which some process was ready and had no core (s); 0 where the kernel does not count it."""
+    try:
+        return int(Path("/proc/pressure/cpu").read_text().partition("total=")[2].split()[0]) / 1e6
+    except (OSError, IndexError):
+        return 0.0
 
 
 def _cpu() -> str:

@@ -1,7 +1,8 @@
 """The peer: Quix Streams makes one-minute candles of the same topic `trades`, in a process of its own.
 
 It is the job of the project that tickcast replaces: `tumbling_window(60 s).reduce(OHLCV)`, state in RocksDB with a
-changelog, candles to an output topic. `python -m tests.bench.quix_peer BROKER OUTPUT FOLDER current|final`.
+changelog, candles to an output topic. `python -m tests.bench.quix_peer BROKER OUTPUT FOLDER current|final`; with
+`prompt` behind it, it takes envelopes of any size and sends at once, for a measurement of latency.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ SETTINGS = {
     "loglevel": "WARNING",
 }
 Candle = dict[str, float]
+PROMPT_LINGER_MS = 0
 
 
-def main(broker: str, output: str, folder: Path, emit: str) -> None:
+def main(broker: str, output: str, folder: Path, emit: str, *, prompt: bool = False) -> None:
     """Run until told to stop; `started` in `folder` tells when the first trade was seen (ns)."""
     from quixstreams import Application  # noqa: PLC0415  # SETTINGS are read where it is not installed
 
@@ -34,7 +36,11 @@ def main(broker: str, output: str, folder: Path, emit: str) -> None:
         auto_offset_reset="earliest",
         state_dir=folder / "quix-state",
         commit_interval=5.0,
-        producer_extra_config={"compression.type": "lz4", "linger.ms": 50, "batch.size": 256 * 1024},
+        producer_extra_config={
+            "compression.type": "lz4",
+            "linger.ms": PROMPT_LINGER_MS if prompt else 50,
+            "batch.size": 256 * 1024,
+        },
         loglevel="WARNING",
     )
     seen = False
@@ -48,6 +54,9 @@ def main(broker: str, output: str, folder: Path, emit: str) -> None:
         return stamp_ns // 1_000_000
 
     frame = app.dataframe(app.topic("trades", timestamp_extractor=event_ms))
+    if prompt:
+        frame = frame.apply(lambda value: [[trade] for trade in value], expand=True)
+        frame = frame.set_timestamp(lambda value, *_: value[0]["ts_ns"] // 1_000_000)
     window = frame.tumbling_window(duration_ms=60_000, grace_ms=2_000).reduce(update, begin)
     frame = window.current() if emit == "current" else window.final()
     frame.to_topic(app.topic(output))
@@ -75,4 +84,4 @@ def update(candle: Candle, value: list[dict[str, Any]]) -> Candle:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4], prompt="prompt" in sys.argv[5:])

@@ -84,6 +84,24 @@ class Child:
             reached = done()
             tell(min(reached, total))
 
+    def finish(self, limit_s: float, tell: Callable[[], object]) -> None:
+        """Wait until it ends by itself; BenchError where that takes too long or its exit code is not 0."""
+
+        def ended() -> bool:
+            tell()
+            return self._process.poll() is not None
+
+        try:
+            wait_for(ended, limit_s, every_s=0.25)
+        except AssertionError as error:
+            raise BenchError(f"a process is not through ({error}):\n{self._log.read_text()[-3_000:]}") from None
+        if self._process.returncode:
+            self.check()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """Ask it to end; kill it when it does not."""
         self._process.terminate()
@@ -97,9 +115,10 @@ class Child:
 class Stack:
     """What all runs share."""
 
-    def __init__(self, home: Path, broker: BrokerSettings, store: StoreProcess) -> None:
+    def __init__(self, home: Path, broker: BrokerSettings, store: StoreProcess | None) -> None:
         self.home = home
         self.broker = broker
+        self.broker_pid = 0
         self._store = store
         self._admin: Any = connect(broker)
 
@@ -108,6 +127,8 @@ class Stack:
 
     def database(self, name: str) -> Client:
         """Open a database of the store with empty tables."""
+        if self._store is None:
+            raise BenchError("this stack runs without a store")
         client = connect_store(self._store.settings(name))
         migrate.apply(client)
         return client
@@ -150,24 +171,28 @@ class Stack:
         """Broker's time of the last record of a topic."""
         return max(row.timestamp_ms for rows in last_records(self.broker, topic, 1).values() for row in rows)
 
-    def worker(self, database: str, stages: str) -> Child:
-        """Start one worker: `candles`, or `candles,sinks` to store them too."""
+    def worker(self, database: str, stages: str, name: str = "0", **more: str) -> Child:
+        """Start one worker: `candles`, or `candles,sinks` to store them too; `more` goes to its environment."""
         env = {
+            "TICKCAST_WORKER_NAME": name,
             "TICKCAST_HOME": str(self.home / "run"),
             "TICKCAST_BROKER_URL": self.broker.broker_url,
             "TICKCAST_STAGES": stages,
             "TICKCAST_WORKER_PORT": str(free_port()),
-            "TICKCAST_CLICKHOUSE_URL": f"local://{self._store.folder}",
-            "TICKCAST_STORE_PORT": str(self._store.port),
-            "TICKCAST_CLICKHOUSE_DATABASE": database,
             # The watermark closes every candle; the wall clock must not close the day of the last trade.
             "TICKCAST_IDLE_CLOSE_MS": "3600000",
         }
-        return Child(["-m", "app.cli", "worker"], env, self.home / "run" / "worker.log")
+        if self._store is not None:
+            env |= {
+                "TICKCAST_CLICKHOUSE_URL": f"local://{self._store.folder}",
+                "TICKCAST_STORE_PORT": str(self._store.port),
+                "TICKCAST_CLICKHOUSE_DATABASE": database,
+            }
+        return Child(["-m", "app.cli", "worker"], env | more, self.home / "run" / f"worker-{name}.log")
 
-    def status(self, worker: Child) -> Status | None:
+    def status(self, worker: Child, name: str = "0") -> Status | None:
         """Give what the worker said last."""
-        status = read_status(self.home / "run", "worker")
+        status = read_status(self.home / "run", "worker" if name == "0" else f"worker-{name}")
         return status if status is not None and status.pid == worker.pid else None
 
 
@@ -210,14 +235,16 @@ async def _publish(
 
 
 @contextmanager
-def running(home: Path) -> Iterator[Stack]:
-    """Run a broker and a store on free ports with everything below `home`."""
+def running(home: Path, *, with_store: bool = True) -> Iterator[Stack]:
+    """Run a broker and (unless told not to) a store on free ports with everything below `home`."""
     with ExitStack() as parts:
         (home / "broker").mkdir(parents=True)
         broker = parts.enter_context(LocalBroker(home / "broker", free_port()))
-        store = StoreProcess(home, port=free_port())
-        store.start()
-        parts.callback(store.stop)
+        store = StoreProcess(home, port=free_port()) if with_store else None
+        if store is not None:
+            store.start()
+            parts.callback(store.stop)
         stack = Stack(home, BrokerSettings(broker_url=broker.url), store)
         parts.callback(stack.close)
+        stack.broker_pid = broker.pid or 0
         yield stack

@@ -79,7 +79,10 @@ class Feed:
         """Read all candles; tell whether the last one of every timeframe has come."""
         for value in everything(self._broker, CANDLES):
             candle = msgspec.json.decode(value, type=Candle)
-            self.candles[candle.pair][candle.timeframe, candle.open_ms] = candle
+            key = (candle.timeframe, candle.open_ms)
+            known = self.candles[candle.pair].get(key)
+            if known is None or candle.as_of_ms >= known.as_of_ms:
+                self.candles[candle.pair][key] = candle
         for pair, part in self.trades.items():
             for timeframe, step in TIMEFRAME_MS.items():
                 last = self.candles[pair].get((timeframe, part[-1].ts_ns // 1_000_000 // step * step))
@@ -96,7 +99,9 @@ class Feed:
         rows: dict[tuple[str, str, int], Features] = {}
         for value in everything(self._broker, FEATURES):
             row = msgspec.json.decode(value, type=Features)
-            rows[row.pair, row.timeframe, row.open_ms] = row
+            known = rows.get((row.pair, row.timeframe, row.open_ms))
+            if known is None or row.as_of_ms >= known.as_of_ms:
+                rows[row.pair, row.timeframe, row.open_ms] = row
         expected = {(pair, *key): candle for pair, found in self.candles.items() for key, candle in found.items()}
         problems = [f"missing {key}" for key in expected.keys() - rows.keys()]
         problems += [f"extra {key}" for key in rows.keys() - expected.keys()]

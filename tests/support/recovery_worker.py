@@ -16,7 +16,7 @@ import faust
 import uvloop
 
 from agents.changelogs import Facts
-from agents.chunks import ChunkApp
+from agents.chunk_app import ChunkApp
 from redpanda.settings import BrokerSettings
 
 DEADLINE_S = 8.0

@@ -23,12 +23,23 @@ ROOT = Path(__file__).parents[2]
 
 
 class Worker:
-    """A real worker process with a folder of its own."""
+    """A real worker process with a folder of its own; `script` runs in place of `tickcast worker`."""
 
-    def __init__(self, home: Path, broker_url: str, stages: str = "candles,features", **environment: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        broker_url: str,
+        stages: str = "candles,features",
+        script: Path | None = None,
+        **environment: str,
+    ) -> None:
         self.home = home
+        self._command = [sys.executable, "-m", "app.cli", "worker"]
+        if script is not None:
+            self._command = [sys.executable, str(script), str(home)]
         self._environment = {
             **os.environ,
+            "PYTHONPATH": str(ROOT),
             "TICKCAST_HOME": str(home),
             "TICKCAST_BROKER_URL": broker_url,
             "TICKCAST_STAGES": stages,
@@ -42,12 +53,22 @@ class Worker:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "worker"],
+            self._command,
             cwd=ROOT,
             env=self._environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; None while it runs, or before the first start."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def started(self) -> bool:
+        """Whether there was a start at all."""
+        return self._process is not None
 
     def status(self) -> Status | None:
         """Give the status of the process that runs now, None before it wrote one."""
@@ -79,13 +100,17 @@ class Worker:
         self._process.kill()
         self._process.wait(10)
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """Ask the process to end; kill it if it does not."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
                 self._process.wait(15)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+    def close(self) -> None:
+        self.stop()
         self._log.close()
 
 

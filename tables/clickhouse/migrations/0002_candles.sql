@@ -1,5 +1,6 @@
--- A late trade corrects a candle: the row of the higher revision wins, and of equal revisions the later
--- written one, which is identical. Read with FINAL.
+-- A late trade corrects a candle: the row that accounts for the newer trades wins, and of equal ones the later
+-- written one. So neither a repeat after a crash nor a worker that lost its partitions unawares undoes a correction,
+-- and a rebuild from the same trades replaces what was there. Read with FINAL.
 CREATE TABLE IF NOT EXISTS candles
 (
     pair           LowCardinality(String) COMMENT 'Kraken symbol, for example BTC/USD',
@@ -20,9 +21,10 @@ CREATE TABLE IF NOT EXISTS candles
     revision       UInt32 COMMENT '0 at first close, +1 for each correction by a late trade' CODEC(T64, ZSTD(1)),
     synthetic      Bool COMMENT 'Nothing traded: a flat candle at the previous close',
     closed_by      LowCardinality(String) COMMENT 'watermark, timer, or empty while open',
-    source         LowCardinality(String) COMMENT 'kraken, sim (simulated) or replay'
+    source         LowCardinality(String) COMMENT 'kraken, sim (simulated) or replay',
+    as_of          DateTime64(3, 'UTC') COMMENT 'Append time of the newest trades that it accounts for; row version' CODEC(DoubleDelta, ZSTD(1))
 )
-ENGINE = ReplacingMergeTree(revision)
+ENGINE = ReplacingMergeTree(as_of)
 PARTITION BY toYYYYMM(open_time)
 ORDER BY (pair, timeframe, open_time)
 SETTINGS non_replicated_deduplication_window = 1000

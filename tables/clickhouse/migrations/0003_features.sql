@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS features
     source             LowCardinality(String) COMMENT 'kraken, sim (simulated) or replay',
     feature_set        LowCardinality(String) COMMENT 'Hash of feature names and definitions',
     bars               UInt32 COMMENT 'Candles of this pair and timeframe folded so far, this one included (count)' CODEC(DoubleDelta, ZSTD(1)),
+    as_of              DateTime64(3, 'UTC') COMMENT 'as_of of the candle that made or corrected it; row version' CODEC(DoubleDelta, ZSTD(1)),
     sma_7              Float64 COMMENT 'Simple mean of the close over 7 bars, quote currency' CODEC(Gorilla, ZSTD(1)),
     sma_14             Float64 COMMENT 'Simple mean of the close over 14 bars, quote currency' CODEC(Gorilla, ZSTD(1)),
     sma_21             Float64 COMMENT 'Simple mean of the close over 21 bars, quote currency' CODEC(Gorilla, ZSTD(1)),
@@ -73,7 +74,7 @@ CREATE TABLE IF NOT EXISTS features
     tod_sin            Float64 COMMENT 'Time of day, sine' CODEC(Gorilla, ZSTD(1)),
     tod_cos            Float64 COMMENT 'Time of day, cosine' CODEC(Gorilla, ZSTD(1))
 )
-ENGINE = ReplacingMergeTree(revision)
+ENGINE = ReplacingMergeTree(as_of)
 PARTITION BY toYYYYMM(open_time)
 ORDER BY (pair, timeframe, open_time)
 SETTINGS non_replicated_deduplication_window = 1000

@@ -77,10 +77,10 @@ def test_an_overlapping_batch_leaves_each_row_once(store_client: Client) -> None
     assert candles(store_client, "BTC/USD", "1m", *ALWAYS, 200) == [candle(index) for index in reversed(range(90))]
 
 
-def test_a_revision_replaces_and_an_older_one_does_not(store_client: Client) -> None:
-    rows.insert_candles(store_client, [candle(0, revision=1, close=7.0)], "a")
-    rows.insert_candles(store_client, [candle(0, revision=2, close=8.0)], "b")
-    rows.insert_candles(store_client, [candle(0, revision=0, close=6.0)], "c")
+def test_a_candle_of_newer_trades_replaces_and_one_of_older_trades_does_not(store_client: Client) -> None:
+    rows.insert_candles(store_client, [candle(0, as_of_ms=1_000, close=7.0)], "a")
+    rows.insert_candles(store_client, [candle(0, as_of_ms=2_000, revision=1, close=8.0)], "b")
+    rows.insert_candles(store_client, [candle(0, as_of_ms=1_500, revision=2, close=6.0)], "c")
     assert [row.close for row in candles(store_client, "BTC/USD", "1m", *ALWAYS, 10)] == [8.0]
 
 
@@ -164,3 +164,9 @@ def test_candle_prices_come_back_exactly(store_client: Client, prices: list[floa
     written = [candle(index, pair=pair, close=price, volume=1 / price) for index, price in enumerate(prices)]
     rows.insert_candles(store_client, written, pair)
     assert candles(store_client, pair, "1m", *ALWAYS, 100) == written[::-1]
+
+
+def test_features_of_newer_trades_replace_and_those_of_older_ones_do_not(store_client: Client) -> None:
+    for at, (as_of_ms, value) in enumerate([(1_000, 1.0), (2_000, 2.0), (1_500, 3.0), (2_000, 4.0)]):
+        rows.insert_features(store_client, [features(0, value, as_of_ms=as_of_ms)], str(at))
+    assert feature_table(store_client, "1m", ["BTC/USD"], *ALWAYS)["rsi_14"].tolist() == [4.0]
