@@ -139,6 +139,10 @@ class Stack:
         apply(self._admin, self.broker)
         return asyncio.run(_publish(self.broker, parts, tell))
 
+    def add(self, parts: Iterator[tuple[str, list[Trade]]], tell: Callable[[int], object] = lambda _: None) -> int:
+        """Put more envelopes into `trades`; gives the number of records."""
+        return asyncio.run(_publish(self.broker, parts, tell))
+
     def reset(self) -> None:
         """Forget everything but `trades` and the store: topics, changelogs, groups."""
         groups = [group["group_id"] for group in self._admin.list_groups()]
