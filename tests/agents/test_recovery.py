@@ -42,7 +42,7 @@ class Table:
         self.folder = folder
         self.source, self.changelog = topics(name)
         self._admin = admin
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self.rows: list[Rows] = [{} for _ in range(broker.partitions)]
         self.ends = [0] * broker.partitions
         self.make()
@@ -96,7 +96,7 @@ class Table:
         offsets = {TopicPartition(self.source, partition): reached for partition in range(self.broker.partitions)}
         self._admin.alter_group_offsets(self.name, offsets)
 
-    def start(self, folder: Path | None = None) -> subprocess.Popen[str]:
+    def start(self, folder: Path | None = None) -> subprocess.Popen[bytes]:
         target = folder or self.folder
         with (target.parent / f"{target.name}.log").open("ab") as log:
             process = subprocess.Popen(
@@ -105,7 +105,7 @@ class Table:
                 env={**os.environ, "TICKCAST_BROKER_URL": self.broker.broker_url},
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
+                bufsize=0,  # or two lines could come at once, and the second be waited for
             )
         self._processes.append(process)
         return process
@@ -150,17 +150,17 @@ class Table:
         self.producer.close()
 
 
-def recovered(process: subprocess.Popen[str], timeout_s: float = 60.0) -> dict[str, Any]:
+def recovered(process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> dict[str, Any]:
     """Wait for the next line of the worker that says that it has recovered."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         assert selector.select(timeout_s), "nothing was said"
-    found: dict[str, Any] = json.loads(process.stdout.readline() or "{}")
+    found: dict[str, Any] = json.loads(process.stdout.readline() or b"{}")
     return found
 
 
-def stop(process: subprocess.Popen[str]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     assert process.wait(30) == 0
 
