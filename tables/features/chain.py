@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from math import nan
 from operator import itemgetter
@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final
 
 from tables.features.catalog import Catalog
-from tables.features.window import Rows, Window
+from tables.features.window import Window
 from tables.records import Candle
 
 __all__ = ["Chain", "Snapshot"]
@@ -57,15 +57,11 @@ class Chain:
 
     def rewind(self, snapshot: Snapshot, bars: int) -> None:
         """Go back by so many bars (count), to the moment of `snapshot`."""
-        self._set(snapshot)
+        self.recall(snapshot)
         self.window.drop(bars)
 
-    def restore(self, snapshot: Snapshot, bars: int, columns: Mapping[str, Rows]) -> None:
-        """Start behind the bars that `columns` are the end of, at the moment of `snapshot`; see `Window.restore`."""
-        self._set(snapshot)
-        self.window.restore(bars, columns)
-
-    def _set(self, snapshot: Snapshot) -> None:
+    def recall(self, snapshot: Snapshot) -> None:
+        """Put every recurrence into the state of `snapshot`."""
         floats = iter(self._floats.unpack(self.packed(snapshot)))
         for indicator in self._stateful:
             indicator.state = tuple(islice(floats, len(indicator.state)))

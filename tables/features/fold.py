@@ -119,21 +119,23 @@ class PairFeatures:
     def pack(self) -> bytes:
         """Encode the state for the table."""
         chain, ring = self._chain, self._ring
-        last = self._last
-        for at, (bar, before, packed) in enumerate(ring):
-            if packed is None:
-                # The state as bytes takes a quarter of the memory of its tuples.
-                state = None if before is None else chain.packed(before)
-                ring[at] = (bar, state, msgspec.Raw(pack_bar(bar, last, self._step_ms)))
-            last = bar
+        at = len(ring)
+        while at and ring[at - 1][2] is None:
+            at -= 1
+        for place in range(at, len(ring)):
+            bar, before, _ = ring[place]
+            last = ring[place - 1][0] if place else self._last
+            # The state as bytes takes a quarter of the memory of its tuples.
+            state = None if before is None else chain.packed(before)
+            ring[place] = (bar, state, msgspec.Raw(pack_bar(bar, last, self._step_ms)))
         base = ring[0][1] if ring else None
         row = State(
-            bars=chain.window.bars - len(ring),
-            base_ms=self._last.open_ms,
-            base_source=self._last.source,
-            snapshot=chain.packed(chain.snapshot() if base is None else base),
-            columns={name: chain.window.before(name, depth, len(ring)) for name, depth in self._catalog.stored.items()},
-            ring=[slot[2] for slot in ring],
+            chain.window.bars - len(ring),
+            self._last.open_ms,
+            self._last.source,
+            chain.packed(chain.snapshot() if base is None else base),
+            chain.window.packed(self._catalog.stored, len(ring)),
+            [slot[2] for slot in ring],
         )
         return pack_state(self._catalog, row)
 
@@ -143,8 +145,10 @@ class PairFeatures:
             # Rows stay None until warm again, and `bars` counts from here.
             self.started_over = True
             return
-        self._chain.restore(state.snapshot, state.bars, state.columns)
-        self._last = last = self._nothing(state.base_ms, self._chain.window.close, state.base_source)
+        window = self._chain.window
+        self._chain.recall(state.snapshot)
+        window.restore(state.bars, self._catalog.stored, state.columns)
+        self._last = last = self._nothing(state.base_ms, window.close, state.base_source)
         for fields in state.ring:
             last = unpack_bar(fields, last, self._step_ms)
             self._push(last)

@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import msgspec
-import numpy as np
 
 from tables.features.catalog import Catalog
-from tables.features.window import Rows
 from tables.records import Candle
 
 __all__ = ["State", "pack_bar", "pack_state", "unpack_bar", "unpack_state"]
 
 _FORMAT: Final = 2
 _SILENT, _SYNTHETIC = 1, 2
-_COUNTS: Final = frozenset(("trades",))
-"""Columns of whole numbers below 2^32."""
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(tuple[int, int, str, bytes, bytes, list[Any]])
 _floats: Final = Struct("<8d")
 
 
@@ -41,12 +37,16 @@ class State(NamedTuple):
     """Its source."""
     snapshot: bytes
     """State of the recurrences before the ring."""
-    columns: dict[str, Rows]
-    """End of each stored column before the ring, by name."""
+    columns: bytes
+    """End of each stored column before the ring, see `Window.packed`."""
     ring: list[Any]
     """Bars that may still be corrected, as `pack_bar` gives them; decoded, they go to `unpack_bar`."""
 
 
+_decoder: Final = msgspec.msgpack.Decoder(State)
+
+
+@cache
 def head(catalog: Catalog) -> bytes:
     """Give the first 11 bytes of every row of this format, these features and this layout."""
     layout = hashlib.sha256(repr((catalog.state_size, catalog.stored)).encode()).digest()[:4]
@@ -55,9 +55,7 @@ def head(catalog: Catalog) -> bytes:
 
 def pack_state(catalog: Catalog, state: State) -> bytes:
     """Encode a row; `unpack_state` gives back the same bits."""
-    columns = b"".join([state.columns[name].astype(_kind(name)).tobytes() for name in catalog.stored])
-    body = (state.bars, state.base_ms, state.base_source, state.snapshot, columns, state.ring)
-    return head(catalog) + _encoder.encode(body)
+    return head(catalog) + _encoder.encode(state)
 
 
 def unpack_state(catalog: Catalog, row: bytes) -> State | None:
@@ -65,25 +63,14 @@ def unpack_state(catalog: Catalog, row: bytes) -> State | None:
 
     Raises
     ------
-    msgspec.DecodeError, ValueError
+    msgspec.DecodeError
         The row is damaged.
 
     """
     start = head(catalog)
     if not row.startswith(start):
         return None
-    bars, base_ms, base_source, snapshot, packed, ring = _decoder.decode(memoryview(row)[len(start) :])
-    columns: dict[str, Rows] = {}
-    at = 0
-    for name, depth in catalog.stored.items():
-        kind, count = np.dtype(_kind(name)), min(depth - 1, bars)
-        columns[name] = np.frombuffer(packed, kind, count, at).astype(np.float64)
-        at += count * kind.itemsize
-    return State(bars, base_ms, base_source, snapshot, columns, ring)
-
-
-def _kind(name: str) -> str:
-    return "<u4" if name in _COUNTS else "<f8"
+    return _decoder.decode(memoryview(row)[len(start) :])
 
 
 def pack_bar(bar: Candle, last: Candle, step_ms: int) -> bytes:

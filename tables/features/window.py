@@ -25,7 +25,8 @@ DERIVED: Final[dict[str, dict[str, int]]] = {
     "signed_volume": {"close": 1, "volume": 0},
 }
 """Columns that are worked out once a bar, with the bars that they need before their own."""
-_CLOSE, _VOLUME, _SQUARE, _SIGNED = (SUMMED.index(name) for name in ("close", "volume", "square", "signed_volume"))
+_PLACES: Final = {name: at for at, name in enumerate(SUMMED)}
+_COUNT: Final = "<u4"
 _SPARE_ROWS: Final = 32
 
 
@@ -78,7 +79,7 @@ class Window:
         self._depth = max(self._longest, *depths.values())
         self._lists = (self.opens, self.highs, self.lows, self.closes)
         for column in self._lists:
-            column += [nan] * self._depth
+            column.extend([nan] * self._depth)
         self._end = self._depth
         self._rows: Rows = np.zeros((self._depth + _SPARE_ROWS, len(SUMMED)))
         ones = [[at >= self._longest - span for at in range(self._longest)] for span in spans]
@@ -86,7 +87,7 @@ class Window:
         self._add_up = np.array(ones, dtype=np.float64).dot
         self._products: Rows = np.empty((len(spans), len(SUMMED)))
         self._flat = self._products.reshape(-1)
-        self._asked = np.array([spans.index(span) * len(SUMMED) + SUMMED.index(name) for name, span in sums], np.intp)
+        self._asked = np.array([spans.index(span) * len(SUMMED) + _PLACES[name] for name, span in sums], np.intp)
 
     def push(self, bar: Candle) -> None:
         """Take the next bar."""
@@ -124,32 +125,54 @@ class Window:
             del column[-bars:]
         self._take_last()
 
-    def before(self, name: str, depth: int, newest: int) -> Rows:
-        """Give what a column must still know before its `newest` bars: `depth - 1` values, fewer near the first bar."""
-        known = min(depth - 1, self.bars - newest)
-        if name in SUMMED:
-            end = self._end - newest
-            return self._rows[end - known : end, SUMMED.index(name)]
-        column = self._lists[_LISTED.index(name)]
-        end = len(column) - newest
-        return np.array(column[end - known : end])
+    def packed(self, depths: Mapping[str, int], newest: int) -> bytes:
+        """Give what columns must still know before the `newest` bars: depth - 1 values each, fewer near the first bar.
 
-    def restore(self, bars: int, columns: Mapping[str, Rows]) -> None:
-        """Take back what `before` gave of each column; `bars` is their number since the first one of all."""
-        self.bars = bars
-        for name, values in columns.items():
-            if name in SUMMED:
-                self._rows[self._end - len(values) : self._end, SUMMED.index(name)] = values
+        Doubles, and counts as integers of four bytes, little-endian, one column behind the other.
+        """
+        parts = []
+        older = self.bars - newest
+        end = self._end - newest
+        for name, depth in depths.items():
+            known = min(depth - 1, older)
+            if name in _LISTED:
+                column = self._lists[_LISTED.index(name)]
+                ended = len(column) - newest
+                values = np.array(column[ended - known : ended])
             else:
+                values = self._rows[end - known : end, _PLACES[name]]
+            parts.append(values.astype(_COUNT).tobytes() if name == "trades" else values.tobytes())
+        return b"".join(parts)
+
+    def restore(self, bars: int, depths: Mapping[str, int], packed: bytes) -> None:
+        """Take back what `packed` gave; `bars` is the number of bars since the first one of all.
+
+        Raises
+        ------
+        ValueError
+            `packed` has another length.
+
+        """
+        self.bars = bars
+        at = 0
+        for name, depth in depths.items():
+            kind, known = np.dtype(_COUNT if name == "trades" else "<f8"), min(depth - 1, bars)
+            values = np.frombuffer(packed, kind, known, at)
+            at += known * kind.itemsize
+            if name in _LISTED:
                 self._lists[_LISTED.index(name)].extend(values.tolist())
-        closes = columns["close"].tolist()
+            else:
+                self._rows[self._end - known : self._end, _PLACES[name]] = values
+        if at != len(packed):
+            raise ValueError(f"columns of {len(packed)} bytes instead of {at}")
+        known = min(depths["close"] - 1, bars)
+        rows = self._rows[self._end - known : self._end]
+        closes = rows[:, _PLACES["close"]].tolist()
         self.closes += closes
-        for row, (last, close) in zip(
-            self._rows[self._end - len(closes) + 1 : self._end], pairwise(closes), strict=True
-        ):
-            change, volume = log(close / last), row.item(_VOLUME)
-            row[_SQUARE] = change * change
-            row[_SIGNED] = volume if close > last else -volume if close < last else 0.0
+        for row, (last, close) in zip(rows[1:], pairwise(closes), strict=True):
+            change, volume = log(close / last), row.item(_PLACES["volume"])
+            row[_PLACES["square"]] = change * change
+            row[_PLACES["signed_volume"]] = volume if close > last else -volume if close < last else 0.0
         self._take_last()
 
     def _take_last(self) -> None:
