@@ -1,31 +1,67 @@
 """The feature fold of one pair and timeframe: closed candles in, feature rows out; corrections included.
 
-State = the recurrences as they were `ring` bars ago, and the bars since (plus those the windows look back on).
-A corrected candle is replaced in the ring, and everything from it on is computed again.
+State = the recurrences and the end of the columns as they were before the ring, and the bars of the ring. The ring
+holds every bar that a late trade can still correct: then that bar is replaced, and all from it on is computed again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
-from math import isfinite
+from collections.abc import Callable, Sequence
+from math import inf, isfinite, nan
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import asdict
 
-from tables.features.catalog import FEATURE_SET
-from tables.features.chain import WINDOW_BARS, Bar, Chain
-from tables.records import TIMEFRAME_MS, Candle, Features
+from tables.features.catalog import CATALOG, Catalog
+from tables.features.chain import Chain, Snapshot
+from tables.features.state import State, pack_bar, pack_state, unpack_bar, unpack_state
+from tables.records import MINUTE_MS, TIMEFRAME_MS, Candle, Features
 
-__all__ = ["PairFeatures", "features_key"]
+__all__ = ["SILENCE_MS", "PairFeatures", "features_key", "refusal"]
 
-_encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, int, list[Any], list[Bar]])
+SILENCE_MS: Final = 2 * 3_600_000
+"""The clock may fill so much behind the newest trade (ms), and its corrections are still taken."""
+
+_FEATURES_FIELDS: Final = (
+    "open_ms",
+    *("open", "high", "low", "close", "volume", "quote_volume", "buy_volume"),
+    *("trades", "vwap", "revision", "synthetic", "source"),
+)
+"""What a row of features takes over from the candle, in the order of its fields."""
+_fields_of: Final = attrgetter(*_FEATURES_FIELDS)
+_SNAPSHOT_EVERY: Final = 4
+"""Every so many bars the state of the recurrences is kept (count): corrections go back to one and fold from there."""
+_Slot = tuple[Candle, Snapshot | None, msgspec.Raw | None]
+"""A bar of the ring, the state of the recurrences before it where it is kept, and the bar as stored once it was."""
+_NUMBERS: Final = ("volume", "quote_volume", "buy_volume", "trades", "revision")
+_PRICES: Final = ("open", "high", "low", "close", "vwap")
 
 
 def features_key(pair: str, timeframe: str) -> bytes:
     """Key of the one table row of this fold."""
     return f"{pair}|{timeframe}".encode()
+
+
+def _age(candle: Candle) -> tuple[int, int]:
+    return candle.as_of_ms, candle.revision
+
+
+def refusal(candle: Candle) -> str:
+    """Name why a closed candle cannot be folded; empty for a good one."""
+    if candle.timeframe not in TIMEFRAME_MS:
+        return "timeframe-unknown"
+    for name in _PRICES:
+        if not 0.0 < getattr(candle, name) < inf:
+            return f"{name}-not-positive"
+    for name in _NUMBERS:
+        if not 0 <= getattr(candle, name) < inf:
+            return f"{name}-negative"
+    if candle.open_ms < 0:
+        return "open_ms-negative"
+    return "quote_volume-missing" if candle.volume and not candle.quote_volume else ""
 
 
 class PairFeatures:
@@ -34,139 +70,137 @@ class PairFeatures:
     Parameters
     ----------
     revisable_ms
-        How far back a candle can still be corrected (ms); older corrections are not taken any more.
+        How far behind the newest trade a minute can still be corrected (ms after its end); older corrections are not
+        taken any more.
 
     """
 
-    def __init__(self, pair: str, timeframe: str, revisable_ms: int, get: Callable[[bytes], bytes | None]) -> None:
+    def __init__(
+        self,
+        pair: str,
+        timeframe: str,
+        revisable_ms: int,
+        get: Callable[[bytes], bytes | None],
+        catalog: Catalog = CATALOG,
+    ) -> None:
         self.pair = pair
         self.timeframe = timeframe
+        self.started_over = False
+        """The table held a row of another format or of other features."""
+        self._catalog = catalog
         self._step_ms = TIMEFRAME_MS[timeframe]  # type: ignore[index]  # a record's timeframe is one of the six
-        # Rounding takes a bar at either end, and the clock may have closed the newest minute ahead of its watermark.
-        self._keep = revisable_ms // self._step_ms + 4
-        self._bars: list[Bar] = []
-        self._ring = 0
-        self._count = 0
+        # A trade belongs to a minute, and the minute to a candle that may open a whole step before it.
+        self._span_ms = revisable_ms + MINUTE_MS + self._step_ms
+        self._max_ring = (self._span_ms + SILENCE_MS) // self._step_ms + 1
+        self._chain = Chain(catalog, self._step_ms)
+        self._feature_set, self._named = catalog.feature_set, catalog.named
+        self._ring: list[_Slot] = []
+        self._last = self._nothing(-1, nan, "")
+        """The bar before the ring; of its numbers only the close counts."""
         self._as_of_ms = 0
-        self._base: list[Any] = Chain(self._step_ms).dump()
-        self._tip = Chain(self._step_ms)
-        value = get(features_key(pair, timeframe))
-        if value is not None:
-            self._restore(value)
+        row = get(features_key(pair, timeframe))
+        if row is not None:
+            self._restore(row)
 
     def apply(self, candle: Candle) -> list[Features]:
         """Fold one closed candle; give its row and, for a correction, the rows after it.
 
-        The last word of the log counts: after a crash older versions of a candle come again, and then the newer
-        ones. A candle that came before gives its row again; one older than the ring gives nothing.
+        Of two versions of a candle the one of newer trades counts, of equal ones the later. A candle that came before
+        gives its row again; an older version of it gives nothing, and neither does one older than the ring.
         """
-        bar = _bar(candle)
-        self._as_of_ms = candle.as_of_ms
-        if not self._bars or bar.open_ms > self._bars[-1].open_ms:
-            self._append(bar)
-            return [self._row(self._tip.update(bar), bar, self._count)]
-        first = len(self._bars) - self._ring
-        at = bisect_left(self._bars, bar.open_ms, lo=first, key=lambda one: one.open_ms)
-        known = self._bars[at]
-        if known.open_ms != bar.open_ms:
-            # Before the ring nothing can be computed again, unless the ring still holds the whole history.
-            if at == first and self._count > self._ring:
-                return []
-            self._bars.insert(at, bar)
-            self._ring += 1
-            self._count += 1
-            return self._replay(at)
-        if known == bar:
-            return self._replay(at)[:1]
-        self._bars[at] = bar
-        return self._replay(at)
+        ring, open_ms = self._ring, candle.open_ms
+        as_of_ms, self._as_of_ms = self._as_of_ms, max(self._as_of_ms, candle.as_of_ms)
+        if not ring or open_ms > ring[-1][0].open_ms:
+            return [self._push(candle)]
+        if open_ms <= self._last.open_ms:
+            return []
+        at = bisect_left(ring, open_ms, key=lambda slot: slot[0].open_ms)
+        after = [slot[0] for slot in ring[at:]]
+        if after[0].open_ms == open_ms and _age(candle) < _age(after[0]):
+            self._as_of_ms = as_of_ms
+            return []
+        if after[0].open_ms != open_ms:
+            return self._replay(at, [candle, *after])
+        if _fields_of(after[0]) == _fields_of(candle):
+            return self._replay(at, after)[:1]
+        return self._replay(at, [candle, *after[1:]])
 
     def pack(self) -> bytes:
         """Encode the state for the table."""
-        return _encoder.encode((FEATURE_SET, self._count, self._ring, self._base, self._bars))
+        chain, ring = self._chain, self._ring
+        at = len(ring)
+        while at and ring[at - 1][2] is None:
+            at -= 1
+        for place in range(at, len(ring)):
+            bar, before, _ = ring[place]
+            last = ring[place - 1][0] if place else self._last
+            # The state as bytes takes a quarter of the memory of its tuples.
+            state = None if before is None else chain.packed(before)
+            ring[place] = (bar, state, msgspec.Raw(pack_bar(bar, last, self._step_ms)))
+        base = ring[0][1] if ring else None
+        row = State(
+            chain.window.bars - len(ring),
+            self._last.open_ms,
+            self._last.source,
+            self._last.as_of_ms,
+            chain.packed(chain.snapshot() if base is None else base),
+            chain.window.packed(self._catalog.stored, len(ring)),
+            [slot[2] for slot in ring],
+        )
+        return pack_state(self._catalog, row)
 
-    def _restore(self, value: bytes) -> None:
-        feature_set, count, ring, base, bars = _decoder.decode(value)
-        if feature_set != FEATURE_SET:
-            # Another definition: start over, rows stay None until warm again.
+    def _restore(self, row: bytes) -> None:
+        state = unpack_state(self._catalog, row)
+        if state is None:
+            # Rows stay None until warm again, and `bars` counts from here.
+            self.started_over = True
             return
-        self._count, self._ring, self._base, self._bars = count, ring, base, bars
-        self._replay(len(bars) - ring)
+        window = self._chain.window
+        self._chain.recall(state.snapshot)
+        window.restore(state.bars, self._catalog.stored, state.columns)
+        self._last = last = self._nothing(state.base_ms, window.close, state.base_source, state.base_as_of_ms)
+        for fields in state.ring:
+            last = unpack_bar(fields, last, self._step_ms)
+            self._as_of_ms = max(self._as_of_ms, last.as_of_ms)
+            self._push(last)
 
-    def _append(self, bar: Bar) -> None:
-        self._bars.append(bar)
-        self._ring += 1
-        self._count += 1
-        if self._ring > 2 * self._keep:
-            self._advance_base(self._keep)
-
-    def _advance_base(self, bars: int) -> None:
-        first = len(self._bars) - self._ring
-        chain = self._chain_at_base()
-        for bar in self._bars[first : first + bars]:
-            chain.update(bar)
-        self._base = chain.dump()
-        self._ring -= bars
-        del self._bars[: max(0, len(self._bars) - self._ring - WINDOW_BARS)]
-
-    def _chain_at_base(self) -> Chain:
-        first = len(self._bars) - self._ring
-        chain = Chain(self._step_ms)
-        chain.restore(self._base, self._bars[max(0, first - WINDOW_BARS) : first])
-        return chain
-
-    def _replay(self, wanted: int) -> list[Features]:
-        """Compute the ring again from the base; give the rows from index `wanted` on."""
-        first = len(self._bars) - self._ring
-        chain = self._chain_at_base()
-        rows: list[Features] = []
-        for at in range(first, len(self._bars)):
-            values = chain.update(self._bars[at])
-            if at >= wanted:
-                rows.append(self._row(values, self._bars[at], self._count - len(self._bars) + at + 1))
-        self._tip = chain
-        return rows
-
-    def _row(self, values: dict[str, float | None], bar: Bar, count: int) -> Features:
-        for name, value in values.items():
-            if value is not None and not isfinite(value):
-                values[name] = None
-        return Features(
-            pair=self.pair,
-            timeframe=self.timeframe,
-            open_ms=bar.open_ms,
-            open=bar.open,
-            high=bar.high,
-            low=bar.low,
-            close=bar.close,
-            volume=bar.volume,
-            quote_volume=bar.quote_volume,
-            buy_volume=bar.buy_volume,
-            trades=bar.trades,
-            vwap=bar.vwap,
-            revision=bar.revision,
-            synthetic=bar.synthetic,
-            source=bar.source,
-            feature_set=FEATURE_SET,
-            bars=count,
-            values=values,
-            as_of_ms=self._as_of_ms,
+    def _nothing(self, open_ms: int, close: float, source: str, as_of_ms: int = 0) -> Candle:
+        prices, amounts = (close,) * 4, (0.0,) * 3
+        return Candle(
+            self.pair, self.timeframe, open_ms, *prices, *amounts, 0, close, -1, -1, True, 0, True, "", source, as_of_ms
         )
 
+    def _replay(self, at: int, bars: Sequence[Candle]) -> list[Features]:
+        """Go back to before the bar `at` of the ring, and fold `bars`."""
+        ring, start = self._ring, at
+        while (snapshot := ring[start][1]) is None:
+            start -= 1
+        unchanged = [slot[0] for slot in ring[start:at]]
+        self._chain.rewind(snapshot, len(ring) - start)
+        del ring[start:]
+        return [self._push(bar) for bar in (*unchanged, *bars)][len(unchanged) :]
 
-def _bar(candle: Candle) -> Bar:
-    return Bar(
-        candle.open_ms,
-        candle.open,
-        candle.high,
-        candle.low,
-        candle.close,
-        candle.volume,
-        candle.quote_volume,
-        candle.buy_volume,
-        candle.trades,
-        candle.revision,
-        candle.synthetic,
-        candle.vwap,
-        candle.source,
-    )
+    def _push(self, bar: Candle) -> Features:
+        chain, ring = self._chain, self._ring
+        window = chain.window
+        ring.append((bar, None if window.bars % _SNAPSHOT_EVERY and ring else chain.snapshot(), None))
+        values = chain.update(bar)
+        gone_ms = (bar.open_ms if bar.trades else self._newest_traded_ms()) - self._span_ms
+        # The ring starts at a snapshot: bars leave it as many at a time.
+        first = _SNAPSHOT_EVERY - (window.bars - len(ring)) % _SNAPSHOT_EVERY
+        while len(ring) > first and (ring[first - 1][0].open_ms <= gone_ms or len(ring) > self._max_ring):
+            self._last = ring[first - 1][0]
+            del ring[:first]
+            first = _SNAPSHOT_EVERY
+        window.keep = len(ring)
+        # One bad value makes the sum bad: most rows need no look at each.
+        known: list[Any] = values
+        if not isfinite(sum(values)):
+            known = [value if isfinite(value) else None for value in values]
+        # A struct makes its dict in less time than `zip` fills one; so does giving fields by place.
+        head = (self.pair, self.timeframe, *_fields_of(bar))
+        named = asdict(self._named(*known))
+        return Features(*head, self._feature_set, window.bars, named, self._as_of_ms)  # type: ignore[call-arg]  # the head is 15 fields
+
+    def _newest_traded_ms(self) -> int:
+        return next((bar.open_ms for bar, *_ in reversed(self._ring) if bar.trades), -1)

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import psutil
 
-from tables.features.chain import WINDOW_BARS
 from tables.records import DAY_MS, MINUTE_MS, Trade
 from tests.bench.pace import Plan
 from tests.bench.stack import BenchError, Child, Stack
@@ -22,8 +21,8 @@ __all__ = ["Line", "MemoryRun", "measure", "straight"]
 
 MB = 1_000_000
 STAGES = "candles,features"
-SPARSE_TRADES = WINDOW_BARS + 12
-"""Each of them makes one candle of every timeframe: more than the features of a day keep."""
+SPARSE_TRADES = 73
+"""Each of them makes one candle of every timeframe: more than the 60 bars that the features of a day look back on."""
 SPARSE_DAYS = 8
 """Beyond what is filled with synthetic minutes."""
 ENVELOPE = 50

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -198,3 +199,23 @@ def test_warm_up_lengths_are_those_of_the_definitions() -> None:
         assert first[f"macd_{period}"] == 2 * period - 1
     assert first["log_return_60"] == first["rv_60"] == first["obv_change_60"] == 60
     assert max(first.values()) < 120
+
+
+def test_candle_of_older_trades_undoes_nothing() -> None:
+    """A worker that lost its partitions unawares sends such candles, and a replay after a crash repeats them."""
+    true = [msgspec.structs.replace(candle, as_of_ms=1_000 + at) for at, candle in enumerate(market(80, 100.0))]
+    table: dict[bytes, bytes] = {}
+    fold = PairFeatures(PAIR, "1m", REVISABLE_MS, table.get)
+    rows = [row for candle in true for row in fold.apply(candle)]
+    stale = msgspec.structs.replace(true[-2], as_of_ms=true[-2].as_of_ms - 1, close=1.0, low=1.0)
+    before = fold.pack()
+    assert fold.apply(stale) == []
+    assert fold.pack() == before
+    table[features_key(PAIR, "1m")] = before
+    fold = PairFeatures(PAIR, "1m", REVISABLE_MS, table.get)
+    assert fold.apply(stale) == []
+    assert fold.apply(true[-1]) == rows[-1:]
+    corrected = msgspec.structs.replace(true[-2], as_of_ms=2_000, close=101.0, high=102.0)
+    assert [(row.open_ms, row.as_of_ms) for row in fold.apply(corrected)] == [
+        (candle.open_ms, 2_000) for candle in true[-2:]
+    ]
