@@ -38,8 +38,10 @@ class Recording(msgspec.Struct):
         return list(self.closers)
 
 
-def load(file: Path, repeats: int, limit: int | None = None) -> Recording:
+def load(file: Path, repeats: int, limit: int | None = None, squeeze: int = 1) -> Recording:
     """Read the file, all pairs, and repeat each pair's trades behind themselves, shifted by whole days.
+
+    `squeeze`: so many seconds of the recording become one, as in a market that is so much busier.
 
     Raises
     ------
@@ -53,6 +55,9 @@ def load(file: Path, repeats: int, limit: int | None = None) -> Recording:
         if limit is not None and at >= limit:
             break
         by_pair.setdefault(trade.pair, []).append(trade)
+    if squeeze > 1:
+        start_ns = min(trades[0].ts_ns for trades in by_pair.values()) // DAY_NS * DAY_NS
+        by_pair = {pair: [_squeezed(trade, start_ns, squeeze) for trade in part] for pair, part in by_pair.items()}
     found: list[Trade] = []
     closers: dict[str, Trade] = {}
     for pair, trades in by_pair.items():
@@ -67,6 +72,10 @@ def load(file: Path, repeats: int, limit: int | None = None) -> Recording:
     found += closers.values()
     found.sort(key=attrgetter("ts_ns"))  # stable: a pair's trades keep their order
     return Recording(found, repeats, closers)
+
+
+def _squeezed(trade: Trade, start_ns: int, squeeze: int) -> Trade:
+    return msgspec.structs.replace(trade, ts_ns=start_ns + (trade.ts_ns - start_ns) // squeeze)
 
 
 def _shifted(trades: list[Trade], ids: int, span_ns: int) -> list[Trade]:

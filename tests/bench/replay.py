@@ -46,8 +46,11 @@ SENTENCES = {
 class Bench:
     """The runs on one stack, and their progress."""
 
-    def __init__(self, stack: Stack, recording: Recording, progress: Progress, wait_s: float) -> None:
+    def __init__(
+        self, stack: Stack, recording: Recording, progress: Progress, wait_s: float, market: str = "recorded"
+    ) -> None:
         self.runs: list[Run] = []
+        self._market = market
         self._stack = stack
         self._recording = recording
         self._progress = progress
@@ -70,6 +73,8 @@ class Bench:
                 candles = candles_of(pair, bars_of(self._recording, pair))
                 self._candles += len(candles)
                 self._minutes += sum(one.timeframe == "1m" and not one.synthetic for one in candles)
+                if self._market != "recorded":
+                    continue  # these runs store nothing
                 for at in range(0, len(candles), 100_000):
                     insert_candles(client, candles[at : at + 100_000], f"{pair}-{at}")
                 tell(done)
@@ -83,7 +88,7 @@ class Bench:
     def ours(self, size: int, label: str, *, stored: bool = True) -> None:
         """Run one tickcast worker over the topic."""
         self._stack.reset()
-        database = f"bench_{len(self.runs)}"
+        database = f"bench_{self._market}_{len(self.runs)}"
         client = self._stack.database(database)
         busy = machine.busy_cores(self._wait_s)
         worker = self._stack.worker(database, "candles,sinks" if stored else "candles")
@@ -112,6 +117,7 @@ class Bench:
                 to_store_seconds=(_mark(detail, "last_at_ns", f"sink-{CANDLES}") - first_ns) / 1e9 if stored else None,
                 outputs=outputs,
                 busy_cores=busy,
+                market=self._market,
             )
         )
 
@@ -160,7 +166,7 @@ class Bench:
         self._check(outputs, expected, f"Quix {emit}()")
         first_ns = int((folder / "started").read_text())
         seconds = self._stack.last_append_ms(output) / 1e3 - first_ns / 1e9
-        self.runs.append(Run(emit, 1, self._total, seconds, None, outputs, busy))
+        self.runs.append(Run(emit, 1, self._total, seconds, None, outputs, busy, self._market))
 
 
 def _mark(detail: dict[str, Any], name: str, stage: str) -> int:
@@ -179,10 +185,21 @@ def measure(bench: Bench, sizes: list[int], runs: dict[int, int], peers: list[st
         for at in range(runs[size]):
             label = f"run {at + 1} of {runs[size]}"
             bench.ours(size, label)
-            if size == 1 and peers:
-                bench.ours(size, label, stored=False)
-                for emit in peers:
-                    bench.peer(emit, label)
+            bench.ours(size, label, stored=False)
+            for emit in peers if size == 1 else ():
+                bench.peer(emit, label)
+
+
+def measure_busy(bench: Bench, sizes: list[int], runs: dict[int, int], peers: list[str]) -> None:
+    """Do the runs on squeezed times: candles alone, and the peer's nearest job."""
+    bench.recompute()
+    for size in sizes:
+        bench.fill(size)
+        for at in range(runs[size]):
+            label = f"busy market, run {at + 1} of {runs[size]}"
+            bench.ours(size, label, stored=False)
+            if size == 1 and "current" in peers:
+                bench.peer("current", label)
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -193,6 +210,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sizes", default="1,5,50,1000", help="trades a record (1,5,50,1000)")
     parser.add_argument("--peers", default="current,final", help="of Quix Streams; empty for none (current,final)")
     parser.add_argument("--repeats", type=int, default=3, help="times the file is played, with shifted times (3)")
+    parser.add_argument(
+        "--squeeze", type=int, default=60, help="seconds of the file that are one of the busy market; 0: none (60)"
+    )
     parser.add_argument(
         "--wait-quiet-s", type=float, default=60, help="at most, before a run, for a quiet machine (60)"
     )
@@ -217,16 +237,23 @@ def run(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
             progress.remove_task(start)
             bench = Bench(stack, recording, progress, asked.wait_quiet_s)
             measure(bench, sizes, runs, peers)
+            done = bench.runs
+            if asked.squeeze:
+                dense = load(asked.file, asked.repeats, asked.trades, asked.squeeze)
+                busy = Bench(stack, dense, progress, asked.wait_quiet_s, "busy")
+                measure_busy(busy, sizes, runs, peers)
+                done = done + busy.runs
     notes = {
         "file": asked.file.name,
         "trades": len(recording.trades),
         "repeats": recording.repeats,
         "repeated": f"the file {recording.repeats} times, each time behind the last by whole days and with ids "
         f"continued, and one closing trade a pair ({', '.join(recording.pairs)})",
+        "busy_market": f"the same trades with {asked.squeeze} seconds in one: few candles for many trades",
         **SENTENCES,
     }
     facts = {"name": "Quix Streams", "settings": quix_peer.SETTINGS}
-    return result.assemble(machine.describe(), bench.runs, notes, facts)
+    return result.assemble(machine.describe(), done, notes, facts)
 
 
 def main() -> int:

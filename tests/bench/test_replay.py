@@ -72,15 +72,21 @@ def test_result_holds_medians_and_ratios() -> None:
     runs = [Run("tickcast", 1, 1_000, seconds, seconds * 2, 9, 0.0) for seconds in (1.0, 0.5, 8.0)]
     runs += [Run("tickcast", 50, 1_000, 0.1, 0.2, 9, 0.0), Run("candles-only", 1, 1_000, 0.4, None, 9, 0.0)]
     runs += [Run("current", 1, 1_000, 4.0, None, 1_000, 0.0), Run("final", 1, 1_000, 2.0, None, 9, 0.0)]
+    runs += [
+        Run("candles-only", 1, 1_000, 0.2, None, 9, 0.0, "busy"),
+        Run("current", 1, 1_000, 4, None, 9, 0.0, "busy"),
+    ]
     found = result.assemble(MACHINE, runs, {"trades": 1_000}, {"name": "Quix"})
     assert found["figures"] == {
         "trades_per_s": {"1": 1_000, "50": 10_000},
         "to_store_trades_per_s": {"1": 500, "50": 5_000},
         "candles_only_trades_per_s": {"1": 2_500},
+        "busy_trades_per_s": {"1": 5_000},
     }
-    assert found["peer"]["trades_per_s"] == {"current": 250, "final": 500}
+    assert found["peer"]["trades_per_s"] == {"current": 250, "final": 500, "busy_current": 250}
+    assert found["ratio_busy"] == 20.0
     assert (found["ratio"], found["ratio_final"], found["ratio_candles_only"]) == (4.0, 2.0, 10.0)
-    assert len(found["runs"]) == 7
+    assert len(found["runs"]) == 9
 
 
 def test_result_without_a_peer_has_no_ratio(tmp_path: Path) -> None:
@@ -103,6 +109,7 @@ def test_small_run_gives_figures_of_correct_candles(file: Path) -> None:
     asked = ["--file", str(file), "--runs", "1", "--sizes", "5", "--repeats", "1", "--peers", "", "--wait-quiet-s", "0"]
     found = replay.run(replay.options(asked), Console(quiet=True))
     assert found["trades"] == 2_002
+    assert found["figures"]["busy_trades_per_s"]["5"] > 0
     assert found["figures"]["trades_per_s"]["5"] > found["figures"]["to_store_trades_per_s"]["5"] > 0
 
 
