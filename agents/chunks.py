@@ -214,6 +214,13 @@ class ChunkConsumer(driver.Consumer):
         if end is not None:
             self.app.monitor.track_tp_end_offset(tp, end)
 
+    def highwater(self, tp: TP) -> int:
+        """Give the end of a partition as far as it is known, else None."""
+        try:
+            return super().highwater(tp)
+        except AssertionError:  # a rebalance has just taken it away, in the consumer's thread
+            return None  # type: ignore[return-value]  # as aiokafka does before the first fetch
+
     def _backlog(self, tp: TP) -> int:
         """Count the records of a partition that were not delivered yet; 1 while that is unknown."""
         end = self._end(tp)
