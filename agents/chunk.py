@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage, Message
 
-__all__ = ["Chunk"]
+__all__ = ["Chunk", "wrapped"]
 
 
 class Chunk:
@@ -53,3 +54,20 @@ class Chunk:
 
     def __bool__(self) -> bool:
         return True
+
+
+def wrapped(chunk: Chunk, offset: int, timestamp_s: float) -> Message:
+    """Make the one message by which Faust delivers a chunk."""
+    return ConsumerMessage(
+        chunk.tp.topic,
+        chunk.tp.partition,
+        offset,
+        timestamp_s,
+        0,
+        None,
+        None,
+        chunk,  # type: ignore[arg-type]  # the raw codec hands the chunk through
+        None,
+        tp=chunk.tp,
+        generation_id=chunk.generation,
+    )

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage, Message
+from faust.types.tuples import Message
 
-from agents.chunk import Chunk
+from agents.chunk import Chunk, wrapped
 from agents.durable import pass_buffer
 from agents.fetch import ChunkThread
 
@@ -151,7 +151,7 @@ class ChunkConsumer(driver.Consumer):
 
     def _was_cut(self, tp: TP, expected: int) -> bool:
         """Tell whether the log ends before what was delivered of it: then older offsets are new records."""
-        end = self._end(tp)
+        end = self.highwater(tp)
         if end is None or end >= expected:
             return False
         logger.error("%s ends at %d, offset %d was expected: the broker lost records; reading on", tp, end, expected)
@@ -171,28 +171,12 @@ class ChunkConsumer(driver.Consumer):
         self._delivered_at_s[tp] = time.monotonic()
         # Faust builds an interval tree over skipped offsets; a chunk skips none.
         self._read_offset[tp] = part[-1].offset - 1
-        return self._wrapped(chunk, part[-1].offset, part[-1].timestamp / 1_000)
+        return wrapped(chunk, part[-1].offset, part[-1].timestamp / 1_000)
 
     def _tick(self, tp: TP) -> Message:
         self._delivered_at_s[tp] = time.monotonic()
         chunk = Chunk(tp, [], 1, self.app.consumer_generation_id)
-        return self._wrapped(chunk, self._read_offset[tp] or 0, time.time())
-
-    @staticmethod
-    def _wrapped(chunk: Chunk, offset: int, timestamp_s: float) -> Message:
-        return ConsumerMessage(
-            chunk.tp.topic,
-            chunk.tp.partition,
-            offset,
-            timestamp_s,
-            0,
-            None,
-            None,
-            chunk,  # type: ignore[arg-type]  # the raw codec hands the chunk through
-            None,
-            tp=chunk.tp,
-            generation_id=chunk.generation,
-        )
+        return wrapped(chunk, self._read_offset[tp] or 0, time.time())
 
     def _idle_partitions(self, active: set[TP]) -> Iterator[TP]:
         now_s = time.monotonic()
@@ -202,28 +186,21 @@ class ChunkConsumer(driver.Consumer):
             if now_s - self._delivered_at_s.get(tp, 0.0) >= TICK_S and self._backlog(tp) == 0:
                 yield tp
 
-    def _end(self, tp: TP) -> int | None:
-        """Give the end of a partition's log, None while it is unknown."""
-        try:
-            return self.highwater(tp)
-        except AssertionError:  # a rebalance, in aiokafka's own thread, has just taken the partition away
-            return None
-
     def _track_end(self, tp: TP) -> None:
-        end = self._end(tp)
+        end = self.highwater(tp)
         if end is not None:
             self.app.monitor.track_tp_end_offset(tp, end)
 
-    def highwater(self, tp: TP) -> int:
-        """Give the end of a partition as far as it is known, else None."""
+    def highwater(self, tp: TP) -> int | None:  # type: ignore[override]  # aiokafka, too, gives None at first
+        """Give the end of a partition's log, None while it is unknown."""
         try:
             return super().highwater(tp)
-        except AssertionError:  # a rebalance has just taken it away, in the consumer's thread
-            return None  # type: ignore[return-value]  # as aiokafka does before the first fetch
+        except AssertionError:  # a rebalance, in aiokafka's own thread, has just taken the partition away
+            return None
 
     def _backlog(self, tp: TP) -> int:
         """Count the records of a partition that were not delivered yet; 1 while that is unknown."""
-        end = self._end(tp)
+        end = self.highwater(tp)
         if end is None:
             return 1
         return max(0, end - self.consumed(tp))
@@ -238,7 +215,7 @@ class ChunkConsumer(driver.Consumer):
         committed = self._committed_offset.get(tp)
         if committed is None:
             committed = pending[0].first_offset if pending else consumed
-        return consumed, committed, self._end(tp) or 0
+        return consumed, committed, self.highwater(tp) or 0
 
     def lag(self) -> int:
         """Count the records of all chunk partitions whose handlers are not done."""
@@ -254,7 +231,7 @@ class ChunkConsumer(driver.Consumer):
         return {
             f"{tp.topic}-{tp.partition}": [
                 self.consumed(tp),
-                self._end(tp) or 0,
+                self.highwater(tp) or 0,
                 sum(len(chunk) for chunk in self._pending[tp] if chunk.open_handlers > 0),
             ]
             for tp in sorted(self._get_active_partitions())
