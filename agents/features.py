@@ -7,9 +7,9 @@ from typing import Any, Final
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
 from agents.send import Record, deliver, deliver_dead_letters, encode
-from agents.stage import Decoder, WorkerState, register
+from agents.stage import Decoder, WorkerState, dead_letter, register
 from redpanda.topics import CANDLES, FEATURES
-from tables.features.fold import PairFeatures, features_key
+from tables.features.fold import PairFeatures, features_key, refusal
 from tables.records import Candle
 
 __all__ = ["FeaturesStage"]
@@ -40,13 +40,14 @@ class FeaturesStage:
         candles, letters = self._decoder.decode(chunk, _STAGE)
         rows: list[Record] = []
         touched: set[tuple[str, str]] = set()
-        for _, candle in candles:
+        for at, candle in candles:
             if not candle.closed:
                 continue
+            if reason := refusal(candle):
+                letters.append(dead_letter(chunk, at, _STAGE, reason, f"candle {candle}"))
+                continue
             key = (candle.pair, candle.timeframe)
-            fold = folds.get(key)
-            if fold is None:
-                fold = folds[key] = PairFeatures(*key, self._revisable_ms, self._table.get)
+            fold = folds.get(key) or self._load(folds, key)
             found = fold.apply(candle)
             if not found:
                 # Older than the ring: the candle is corrected, its features stay as they were.
@@ -64,3 +65,10 @@ class FeaturesStage:
         self._state.counters["features"] += len(rows)
         self._state.counters["dead_letters"] += len(letters)
         chunk.done()
+
+    def _load(self, folds: dict[tuple[str, str], PairFeatures], key: tuple[str, str]) -> PairFeatures:
+        fold = folds[key] = PairFeatures(*key, self._revisable_ms, self._table.get)
+        if fold.started_over:
+            # Its features are None until warm again (docs/adr/0008-features.md).
+            self._state.counters["feature_states_discarded"] += 1
+        return fold

@@ -35,10 +35,11 @@ def feature_matrix(columns: Mapping[str, npt.NDArray[np.generic]], step_ms: int,
 
     """
     bars = Columns(columns, step_ms)
-    matrix = np.empty((bars.rows, len(catalog.names)))
+    # One feature behind the other: writing columns into rows takes as long as computing them.
+    matrix = np.empty((len(catalog.names), bars.rows))
     at = 0
     for indicator in catalog.indicators:
         for values in indicator.bulk(bars):
-            matrix[:, at] = values
+            matrix[at] = values
             at += 1
-    return matrix
+    return matrix.T

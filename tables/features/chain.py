@@ -7,7 +7,7 @@ from itertools import islice
 from math import nan
 from operator import itemgetter
 from struct import Struct
-from typing import Final
+from typing import Final, TypeAlias
 
 from tables.features.catalog import Catalog
 from tables.features.window import Window
@@ -15,7 +15,7 @@ from tables.records import Candle
 
 __all__ = ["Chain", "Snapshot"]
 
-Snapshot = list[tuple[float, ...]] | bytes
+Snapshot: TypeAlias = list[tuple[float, ...]] | bytes
 """State of all recurrences: the tuples themselves, or packed."""
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from math import inf, isfinite, nan
+from math import isfinite, nan
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-import msgspec
 from msgspec.structs import asdict
 
 from tables.features.catalog import CATALOG, Catalog
 from tables.features.chain import Chain, Snapshot
-from tables.features.state import State, pack_bar, pack_state, unpack_bar, unpack_state
+from tables.features.state import State, pack_bar, pack_ring, pack_state, unpack_ring, unpack_state
 from tables.records import MINUTE_MS, TIMEFRAME_MS, Candle, Features
 
 __all__ = ["SILENCE_MS", "PairFeatures", "features_key", "refusal"]
@@ -34,10 +33,10 @@ _FEATURES_FIELDS: Final = (
 _fields_of: Final = attrgetter(*_FEATURES_FIELDS)
 _SNAPSHOT_EVERY: Final = 4
 """Every so many bars the state of the recurrences is kept (count): corrections go back to one and fold from there."""
-_Slot = tuple[Candle, Snapshot | None, msgspec.Raw | None]
+_Slot: TypeAlias = tuple[Candle, Snapshot | None, bytes | None]
 """A bar of the ring, the state of the recurrences before it where it is kept, and the bar as stored once it was."""
-_NUMBERS: Final = ("volume", "quote_volume", "buy_volume", "trades", "revision")
-_PRICES: Final = ("open", "high", "low", "close", "vwap")
+_TINY, _HUGE = 1e-100, 1e100
+"""Prices and amounts outside would leave the range of a float on the way."""
 
 
 def features_key(pair: str, timeframe: str) -> bytes:
@@ -50,18 +49,20 @@ def _age(candle: Candle) -> tuple[int, int]:
 
 
 def refusal(candle: Candle) -> str:
-    """Name why a closed candle cannot be folded; empty for a good one."""
+    """Name why a candle cannot be folded; empty for a good one."""
     if candle.timeframe not in TIMEFRAME_MS:
         return "timeframe-unknown"
-    for name in _PRICES:
-        if not 0.0 < getattr(candle, name) < inf:
-            return f"{name}-not-positive"
-    for name in _NUMBERS:
-        if not 0 <= getattr(candle, name) < inf:
-            return f"{name}-negative"
     if candle.open_ms < 0:
-        return "open_ms-negative"
-    return "quote_volume-missing" if candle.volume and not candle.quote_volume else ""
+        return "open-time-negative"
+    for price in (candle.open, candle.high, candle.low, candle.close, candle.vwap):
+        if not _TINY < price < _HUGE:
+            return "price-out-of-range"
+    for amount in (candle.volume, candle.quote_volume, candle.buy_volume):
+        if amount and not _TINY < amount < _HUGE:
+            return "volume-out-of-range"
+    if bool(candle.volume) != bool(candle.quote_volume):
+        return "volume-without-price"
+    return "" if 0 <= candle.trades < 1 << 32 and candle.revision >= 0 else "count-out-of-range"
 
 
 class PairFeatures:
@@ -136,7 +137,7 @@ class PairFeatures:
             last = ring[place - 1][0] if place else self._last
             # The state as bytes takes a quarter of the memory of its tuples.
             state = None if before is None else chain.packed(before)
-            ring[place] = (bar, state, msgspec.Raw(pack_bar(bar, last, self._step_ms)))
+            ring[place] = (bar, state, pack_bar(bar, last, self._step_ms))
         base = ring[0][1] if ring else None
         row = State(
             chain.window.bars - len(ring),
@@ -145,7 +146,7 @@ class PairFeatures:
             self._last.as_of_ms,
             chain.packed(chain.snapshot() if base is None else base),
             chain.window.packed(self._catalog.stored, len(ring)),
-            [slot[2] for slot in ring],
+            pack_ring([packed for _, _, packed in ring if packed is not None]),
         )
         return pack_state(self._catalog, row)
 
@@ -158,11 +159,10 @@ class PairFeatures:
         window = self._chain.window
         self._chain.recall(state.snapshot)
         window.restore(state.bars, self._catalog.stored, state.columns)
-        self._last = last = self._nothing(state.base_ms, window.close, state.base_source, state.base_as_of_ms)
-        for fields in state.ring:
-            last = unpack_bar(fields, last, self._step_ms)
-            self._as_of_ms = max(self._as_of_ms, last.as_of_ms)
-            self._push(last)
+        self._last = self._nothing(state.base_ms, window.close, state.base_source, state.base_as_of_ms)
+        for bar in unpack_ring(state.ring, self._last, self._step_ms):
+            self._as_of_ms = max(self._as_of_ms, bar.as_of_ms)
+            self._push(bar)
 
     def _nothing(self, open_ms: int, close: float, source: str, as_of_ms: int = 0) -> Candle:
         prices, amounts = (close,) * 4, (0.0,) * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from math import log, nan
 from typing import Final
@@ -82,9 +83,8 @@ class Window:
             column.extend([nan] * self._depth)
         self._end = self._depth
         self._rows: Rows = np.zeros((self._depth + _SPARE_ROWS, len(SUMMED)))
-        ones = [[at >= self._longest - span for at in range(self._longest)] for span in spans]
         # The method is faster than the function.
-        self._add_up = np.array(ones, dtype=np.float64).dot
+        self._add_up = _ones(tuple(spans)).dot
         self._products: Rows = np.empty((len(spans), len(SUMMED)))
         self._flat = self._products.reshape(-1)
         self._asked = np.array([spans.index(span) * len(SUMMED) + _PLACES[name] for name, span in sums], np.intp)
@@ -187,3 +187,10 @@ class Window:
         for column in self._lists:
             del column[:-end]
         return end
+
+
+@cache
+def _ones(spans: tuple[int, ...]) -> Rows:
+    """Give a row of zeros and ones for each span, ascending: it adds up so many newest of the longest span's bars."""
+    longest = spans[-1]
+    return np.array([[at >= longest - span for at in range(longest)] for span in spans], dtype=np.float64)
