@@ -1,4 +1,7 @@
-"""Numbered SQL scripts, applied once each and in order. Every statement is IF NOT EXISTS, so a cut run is repeated."""
+"""Numbered SQL scripts, applied once each and in order, and a column for each new feature.
+
+Every statement is IF NOT EXISTS, so a cut run is repeated.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ import msgspec
 from redpanda.errors import ConfigError
 from tables.clickhouse.client import store_errors
 from tables.clickhouse.sql import split_statements
-from tables.features import FEATURE_NAMES
+from tables.features.catalog import CATALOG, Catalog
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
 
-__all__ = ["Migration", "MigrationState", "apply", "migrations", "status", "verify"]
+__all__ = ["Migration", "MigrationState", "apply", "feature_columns", "migrations", "status", "verify"]
 
 FOLDER: Final = Path(__file__).parent / "migrations"
 
@@ -79,7 +82,28 @@ def apply(client: Client) -> list[str]:
             if state.applied_at_ms is None:
                 _apply_one(client, migration)
                 applied.append(f"{migration.version:04}_{migration.name}")
+        for name, statement in feature_columns(CATALOG, _columns_of_features(client)).items():
+            client.command(statement)
+            applied.append(f"features.{name}")
         return applied
+
+
+def feature_columns(catalog: Catalog, known: set[str]) -> dict[str, str]:
+    """Give the statement that adds each column which table `features` lacks, by its name.
+
+    Rows from before have NaN in it: the feature was not known then.
+    """
+    found = {}
+    before = "bars"
+    for name, about in catalog.about.items():
+        if name not in known:
+            comment = about.replace("\\", "\\\\").replace("'", "\\'")
+            found[name] = (
+                f"ALTER TABLE features ADD COLUMN IF NOT EXISTS {name} Float64 DEFAULT nan COMMENT '{comment}' "
+                f"CODEC(Gorilla, ZSTD(1)) AFTER {before}"
+            )
+        before = name
+    return found
 
 
 def status(client: Client) -> list[MigrationState]:
@@ -113,16 +137,18 @@ def verify(client: Client) -> list[str]:
             for version in _recorded(client)
             if version not in ours
         ]
-        found = client.query(
-            "SELECT name FROM system.columns WHERE database = {db:String} AND table = 'features'",
-            parameters={"db": client.database},
-        )
-        missing = [name for name in FEATURE_NAMES if (name,) not in set(found.result_rows)]
+        missing = feature_columns(CATALOG, _columns_of_features(client))
         if missing:
-            problems.append(
-                f"table features lacks {', '.join(missing)}: write a migration with ALTER TABLE features ADD COLUMN"
-            )
+            problems.append(f"table features lacks {', '.join(missing)}: run `tickcast store migrate`")
     return problems
+
+
+def _columns_of_features(client: Client) -> set[str]:
+    rows = client.query(
+        "SELECT name FROM system.columns WHERE database = {db:String} AND table = 'features'",
+        parameters={"db": client.database},
+    ).result_rows
+    return {name for (name,) in rows}
 
 
 def _recorded(client: Client) -> dict[int, tuple[str, int | None]]:

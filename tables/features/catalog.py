@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pkgutil
-from collections import Counter
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Final
@@ -69,14 +68,16 @@ class Catalog:
 
 
 def _check(found: tuple[type[Indicator], ...]) -> None:
-    places = Counter(one.place for one in found)
-    names = Counter(name for one in found for name in one.names)
+    places: dict[int, str] = {}
+    names: dict[str, str] = {}
     for one in found:
-        if places[one.place] > 1:
-            raise ValueError(f"indicator {one.__name__} shares place {one.place} with another: give it a free one")
-        taken = [name for name in one.names if names[name] > 1]
-        if taken:
-            raise ValueError(f"indicator {one.__name__} shares the name {taken[0]} with another: choose another name")
+        other = places.setdefault(one.place, one.__name__)
+        if other != one.__name__:
+            raise ValueError(f"indicators {other} and {one.__name__} share place {one.place}: give one a free place")
+        for name in one.names:
+            other = names.setdefault(name, one.__name__)
+            if other != one.__name__:
+                raise ValueError(f"indicators {other} and {one.__name__} share the name {name}: rename one")
         if not len(one.names) == len(one.warm_up) == len(one.about):
             raise ValueError(f"indicator {one.__name__} needs one entry of warm_up and of about for each of its names")
         unknown = (set(one.inputs) - set(COLUMNS)) | ({column for column, _ in one.sums} - set(SUMMED))

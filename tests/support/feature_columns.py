@@ -100,7 +100,8 @@ def feature_columns(pair: str, candles: dict[str, Any]) -> dict[str, Any]:
         "tod_sin": np.sin(angle),
         "tod_cos": np.cos(angle),
     }
-    assert set(values) == set(FEATURE_NAMES)
+    assert set(values) <= set(FEATURE_NAMES)
+    values |= {name: np.full(size, np.nan) for name in FEATURE_NAMES if name not in values}
     bars = np.arange(1, size + 1, dtype=np.int64)
     return {
         "pair": np.full(size, pair),
