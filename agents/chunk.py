@@ -11,7 +11,7 @@ __all__ = ["Chunk", "wrapped"]
 
 
 class Chunk:
-    """Records of one partition with consecutive offsets; empty for a tick."""
+    """Records of one partition in the order of the log, none left out; empty for a tick."""
 
     __slots__ = (
         "bytes",
@@ -19,6 +19,7 @@ class Chunk:
         "generation",
         "keys",
         "next_offset",
+        "offsets",
         "open_handlers",
         "timestamps_ms",
         "tp",
@@ -35,6 +36,11 @@ class Chunk:
         """The broker's append times."""
         self.first_offset: int = records[0].offset if records else -1
         self.next_offset: int = records[-1].offset + 1 if records else -1
+        spanned = range(self.first_offset, self.next_offset)
+        self.offsets: range | list[int] = (
+            spanned if len(spanned) == len(records) else [record.offset for record in records]
+        )
+        """Of each record: a compacted topic has gaps."""
         self.bytes = sum(len(value) for value in self.values if value is not None)
         self.open_handlers = handlers
         """Handlers whose effects are not durable yet."""

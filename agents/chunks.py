@@ -7,8 +7,8 @@ hold it to that:
 * nothing is delivered before recovery is complete or while the flow is stopped, because Faust then clears the
   stream queues; what was fetched is sought back to, so that it is fetched again;
 * an offset is committed only when every handler of the topic has said `done`, never because an agent raised;
-* a chunk that does not begin where the last one ended is refused once and fetched again (a compacted topic
-  has real gaps, which then come again and are taken);
+* a chunk that does not begin where the last one ended is refused and fetched again, unless its fetch began there
+  (a compacted topic has real gaps);
 * a slow handler holds back its partition, not the process;
 * a worker that slept longer than its session publishes nothing until the broker has confirmed it (agents/lease.py).
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,9 +30,10 @@ from faust.types.tuples import Message
 from agents.chunk import Chunk, wrapped
 from agents.durable import pass_buffer
 from agents.fetch import ChunkThread
+from agents.places import PlacedConsumer
 
 if TYPE_CHECKING:
-    from agents.chunk_app import ChunkApp
+    pass
 
 __all__ = ["ChunkConsumer", "ChunkTransport"]
 
@@ -56,26 +56,20 @@ TICK_S: Final = 1.0
 """A partition that is read to its end gets an empty chunk this often, so that idle pairs can close."""
 
 
-class ChunkConsumer(driver.Consumer):
+class ChunkConsumer(PlacedConsumer):
     """Faust's aiokafka consumer with chunk delivery for the app's chunk topics."""
-
-    app: ChunkApp
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._pending: dict[TP, deque[Chunk]] = defaultdict(deque)
-        self._next: dict[TP, int] = {}
-        self._refused_at: dict[TP, int] = {}
         self._delivered_at_s: dict[TP, float] = {}
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109  # Faust's
         """Fetch once and yield one message a partition; other topics are delivered as Faust does."""
-        while not (self.flow_active or self.should_stop):
-            with self._at_work():
-                await self.wait(self.can_resume_flow, timeout=TICK_S)  # type: ignore[arg-type]  # mode types its own Event only
+        await self._wait_for_flow()
         active = set(self._get_active_partitions())
         begun_in, begun_s = self.app.consumer_generation_id, time.monotonic()
-        records = await self._without_changelogs(await self._fetch(active, timeout), begun_in)
+        records, begun_at = await self._fetch(active, timeout)
+        records = await self._without_changelogs(records, begun_in)
         # Asked now: a fetch that began before a rebalance ends after it, with records of the new assignment.
         generation = self.app.consumer_generation_id
         if not records and self.should_stop:
@@ -85,7 +79,7 @@ class ChunkConsumer(driver.Consumer):
             if tp.topic not in self.app.chunk_handlers:
                 plain[tp] = batch
                 continue
-            async for message in self._chunk_messages(tp, batch, generation):
+            async for message in self._chunk_messages(tp, batch, generation, begun_at.get(tp)):
                 yield tp, message
         for tp, message in self._plain_messages(plain, generation):
             yield tp, message
@@ -107,14 +101,30 @@ class ChunkConsumer(driver.Consumer):
             await recovery.fetch_again(found)
         return {tp: batch for tp, batch in records.items() if tp not in found}
 
-    async def _fetch(self, active: set[TP], limit_s: float) -> dict[TP, Any]:
+    async def _wait_for_flow(self) -> None:
+        while not (self.flow_active or self.should_stop):
+            with self._at_work():
+                await self.wait(self.can_resume_flow, timeout=TICK_S)  # type: ignore[arg-type]  # mode types its own Event only
+
+    async def _fetch(self, active: set[TP], limit_s: float) -> tuple[dict[TP, Any], dict[TP, int | None]]:
+        """Give the records, and the offset at which the fetch of each chunk partition began, where that is certain."""
         busy = {tp for tp in active if self._is_busy(tp)}
         if not active - busy:
             with self._at_work():
                 await asyncio.sleep(BUSY_POLL_S)
-            return {}
+            return {}, {}
         poll_s = BUSY_POLL_S if busy else min(limit_s, TICK_S)
-        return dict(await self._getmany(active - busy, poll_s) or {})
+        generation, begun_at = self.app.consumer_generation_id, self._positions(active - busy)
+        records = await self._getmany(active - busy, poll_s)
+        return dict(records or {}), begun_at if self.app.consumer_generation_id == generation else {}
+
+    def _positions(self, active: set[TP]) -> dict[TP, int | None]:
+        """Tell where the next fetch of each partition begins."""
+        assignment = self._thread._ensure_consumer()._subscription.subscription.assignment  # noqa: SLF001  # no public way
+        if assignment is None:
+            return {}
+        states = ((tp, assignment.state_value(tp)) for tp in active if tp.topic in self.app.chunk_handlers)
+        return {tp: state._position for tp, state in states if state is not None}  # noqa: SLF001  # `position` may raise
 
     def _at_work(self) -> Any:
         """Count as fetching: after `broker_max_poll_interval` without that aiokafka leaves the group for good."""
@@ -127,36 +137,43 @@ class ChunkConsumer(driver.Consumer):
             self._track_end(tp)
             yield tp, self._to_message(tp, record)
 
-    async def _chunk_messages(self, tp: TP, batch: list[Any], generation: int) -> AsyncIterator[Message]:
+    async def _chunk_messages(
+        self, tp: TP, batch: list[Any], generation: int, begun_at: int | None
+    ) -> AsyncIterator[Message]:
+        batch = await self._following(tp, batch, begun_at)
         for at in range(0, len(batch), MAX_CHUNK_RECORDS):
             part = batch[at : at + MAX_CHUNK_RECORDS]
-            expected = self._next.get(tp)
-            if expected is not None and part[0].offset < expected:
-                if self._was_cut(tp, expected):
-                    expected = None
-                else:
-                    part = [record for record in part if record.offset >= expected]
-                if not part:
-                    continue
-            first = part[0].offset
             if not self._may_deliver(tp, generation):
-                await self._seek_back(tp, first, generation)
-                return
-            if expected is not None and first > expected and self._refused_at.get(tp) != expected:
-                logger.warning("%s: expected offset %d, got %d; fetching again", tp, expected, first)
-                self._refused_at[tp] = expected
-                await self._seek_back(tp, expected, generation)
+                await self._seek_back(tp, part[0].offset, generation)
                 return
             yield self._message(tp, part)
 
-    def _was_cut(self, tp: TP, expected: int) -> bool:
-        """Tell whether the log ends before what was delivered of it: then older offsets are new records."""
+    async def _following(self, tp: TP, batch: list[Any], begun_at: int | None) -> list[Any]:
+        """Give the records that follow what was delivered; nothing where some between were lost on the way.
+
+        A fetch that began at the expected offset tells what the log holds: what it left out is not there
+        (compaction, deleted records, a log that was cut).
+        """
+        first, expected = batch[0].offset, self._next.get(tp)
+        if expected is None or first == expected:
+            return batch
+        if first > expected:
+            return batch if begun_at == expected else await self._refuse(tp, first, expected)
         end = self.highwater(tp)
-        if end is None or end >= expected:
-            return False
-        logger.error("%s ends at %d, offset %d was expected: the broker lost records; reading on", tp, end, expected)
-        self._committed_offset[tp] = None
-        return True
+        if begun_at == expected or (end is not None and end < expected):
+            logger.error("%s: the broker lost records before offset %d; reading on at %d", tp, expected, first)
+            self._committed_offset[tp] = None
+            return batch
+        return [record for record in batch if record.offset >= expected]
+
+    async def _refuse(self, tp: TP, first: int, expected: int) -> list[Any]:
+        logger.warning("%s: expected offset %d, got %d; fetching again", tp, expected, first)
+        generation = self.app.consumer_generation_id
+        start = (await self.earliest_offsets(tp))[tp]
+        if self._next.get(tp) == expected:
+            self._next[tp] = max(expected, start)
+            await self._seek_back(tp, self._next[tp], generation)
+        return []
 
     async def _seek_back(self, tp: TP, offset: int, generation: int) -> None:
         # After a rebalance Faust seeks to the committed offsets, here or at the new owner: this one is older news.
@@ -185,58 +202,6 @@ class ChunkConsumer(driver.Consumer):
                 continue
             if now_s - self._delivered_at_s.get(tp, 0.0) >= TICK_S and self._backlog(tp) == 0:
                 yield tp
-
-    def _track_end(self, tp: TP) -> None:
-        end = self.highwater(tp)
-        if end is not None:
-            self.app.monitor.track_tp_end_offset(tp, end)
-
-    def highwater(self, tp: TP) -> int | None:  # type: ignore[override]  # aiokafka, too, gives None at first
-        """Give the end of a partition's log, None while it is unknown."""
-        try:
-            return super().highwater(tp)
-        except AssertionError:  # a rebalance, in aiokafka's own thread, has just taken the partition away
-            return None
-
-    def _backlog(self, tp: TP) -> int:
-        """Count the records of a partition that were not delivered yet; 1 while that is unknown."""
-        end = self.highwater(tp)
-        if end is None:
-            return 1
-        return max(0, end - self.consumed(tp))
-
-    def consumed(self, tp: TP) -> int:
-        """Give the offset of the next record to deliver."""
-        return self._next.get(tp, self._read_offset[tp] or 0)
-
-    def progress(self, tp: TP) -> tuple[int, int, int]:
-        """Give the next offset to deliver, the one that the group would go on with, and the end as fetches told it."""
-        pending, consumed = self._pending.get(tp), self.consumed(tp)
-        committed = self._committed_offset.get(tp)
-        if committed is None:
-            committed = pending[0].first_offset if pending else consumed
-        return consumed, committed, self.highwater(tp) or 0
-
-    def lag(self) -> int:
-        """Count the records of all chunk partitions whose handlers are not done."""
-        total = 0
-        for tp in list(self._get_active_partitions()):
-            if tp.topic in self.app.chunk_handlers:
-                total += self._backlog(tp)
-                total += sum(len(chunk) for chunk in self._pending[tp] if chunk.open_handlers > 0)
-        return total
-
-    def positions(self) -> dict[str, list[int]]:
-        """Describe every chunk partition: next offset to deliver, end of the log, and records not done."""
-        return {
-            f"{tp.topic}-{tp.partition}": [
-                self.consumed(tp),
-                self.highwater(tp) or 0,
-                sum(len(chunk) for chunk in self._pending[tp] if chunk.open_handlers > 0),
-            ]
-            for tp in sorted(self._get_active_partitions())
-            if tp.topic in self.app.chunk_handlers
-        }
 
     def _is_busy(self, tp: TP) -> bool:
         untaken = untaken_bytes = open_bytes = 0
@@ -329,7 +294,6 @@ class ChunkConsumer(driver.Consumer):
     def _forget(self) -> None:
         self._pending.clear()
         self._next.clear()
-        self._refused_at.clear()
 
 
 class ChunkTransport(driver.Transport):

@@ -110,6 +110,10 @@ def register(
 
     async def agent(stream: Any) -> None:
         async for chunk in stream:
+            if state.failed is not None:
+                # Faust starts the agent again while the worker stops. The fold that failed may hold what was never
+                # delivered: no further chunk may write it to the table.
+                continue
             chunk.take()
             if len(chunk):
                 state.first_at_ns.setdefault(name, time.time_ns())

@@ -29,5 +29,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"hypothesis seed: {SEED if given is None else given}"
 
 
+@pytest.fixture
+def machine_seed(request: pytest.FixtureRequest) -> int:
+    """Seed for a Hypothesis state machine, the one that the header names."""
+    given = _given(request.config)
+    return SEED if given is None else int(str(given))
+
+
 def _given(config: pytest.Config) -> object:
     return getattr(config.option, "hypothesis_seed", None)

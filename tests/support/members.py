@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from faust.types import TP
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
@@ -20,7 +21,7 @@ from agents.chunks import ChunkConsumer
 from agents.stage import WorkerState, register
 from redpanda.settings import BrokerSettings
 
-__all__ = ["Member", "Seen", "Stage", "committed", "make_topic", "never", "produce", "until"]
+__all__ = ["Fetches", "Member", "Seen", "Stage", "committed", "make_topic", "never", "produce", "until"]
 
 Found = TypeVar("Found")
 
@@ -111,6 +112,7 @@ class Member:
         self.table: Any = None
         if table_partitions:
             self.table = self.app.Table("state", partitions=table_partitions, key_type=bytes, value_type=bytes)
+        self.stages = [stage for stages in topics.values() for stage in stages]
         for topic, stages in topics.items():
             for stage in stages:
                 register(self.app, self.state, topic, f"{topic}.{stage.name}", stage.handle)
@@ -152,7 +154,42 @@ class Member:
         try:
             yield self
         finally:
+            for stage in self.stages:  # a held handler would hold up the end as well
+                stage.open.set()
             await self.app.stop()
+
+
+class Fetches:
+    """Watches the fetches of a consumer; loses the records of some."""
+
+    def __init__(self, member: Member) -> None:
+        self.begun = 0
+        self.open = 0
+        """Fetches that have begun and not ended."""
+        self.records = 0
+        self.lose = 0
+        """So many of the next fetches that bring records are lost."""
+        consumer: Any = member.consumer
+        self._fetch = consumer._getmany
+        consumer._getmany = self._watched
+
+    async def _watched(self, active: Any, limit_s: float) -> Any:
+        self.begun += 1
+        self.open += 1
+        try:
+            found = await self._fetch(active, limit_s)
+        finally:
+            self.open -= 1
+        self.records += sum(map(len, found.values()))
+        if found and self.lose:
+            self.lose -= 1
+            return {}
+        return found
+
+    async def next_one(self) -> None:
+        """Wait until another fetch has begun."""
+        before = self.begun
+        await until(lambda: self.begun > before)
 
 
 async def until(condition: Callable[[], Found | None], timeout_s: float = 20.0) -> Found:
@@ -172,10 +209,12 @@ def make_topic(admin: KafkaAdminClient, name: str, partitions: int = 1, **config
     )
 
 
-def produce(broker: BrokerSettings, topic: str, values: list[bytes], partition: int = 0) -> int:
-    """Append records and give the offset behind the last one."""
+def produce(broker: BrokerSettings, topic: str, values: list[bytes], partition: int = 0, keys: int = 1) -> int:
+    """Append records with so many different keys, and give the offset behind the last one."""
     producer = KafkaProducer(bootstrap_servers=broker.broker_url, acks="all")
-    sent = [producer.send(topic, value, key=b"k", partition=partition) for value in values]
+    sent = [
+        producer.send(topic, value, key=b"%d" % (at % keys), partition=partition) for at, value in enumerate(values)
+    ]
     producer.flush()
     producer.close()
     return int(sent[-1].get().offset) + 1
@@ -183,7 +222,12 @@ def produce(broker: BrokerSettings, topic: str, values: list[bytes], partition: 
 
 def committed(admin: KafkaAdminClient, group: str) -> dict[TP, int]:
     """Give the committed offsets of a group, as the broker knows them."""
-    found = admin.list_group_offsets(group).get(group, {})
+    try:
+        found = admin.list_group_offsets(group).get(group, {})
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        return {}  # the broker has just begun with its first group
     return {TP(tp.topic, tp.partition): int(one.offset) for tp, one in found.items() if int(one.offset) >= 0}
 
 
