@@ -2,8 +2,9 @@
 
 A handler only queues its chunk, so that a store that is down holds up no other stage (until 32 MiB of a partition
 wait, see agents/chunks.py). One writer a topic and
-partition takes what has queued up as one batch, with the token `topic-partition-first-last`: a retry of the same
-batch inserts nothing twice, and a batch cut differently after a restart is absorbed by the table's version.
+partition takes what has queued up as one batch, with the token `topic-partition-first-last-number`: a retry of the same
+batch inserts nothing twice. The number is drawn for each batch: one that comes again after a restart, next to others
+that are cut differently, has to be inserted again, for of equal versions of a row the one that was written last counts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Any, Final, Generic, TypeVar
 
 from agents.chunk import Chunk
@@ -31,6 +33,10 @@ Insert = Callable[[Any, list[T], str], int]
 MAX_BATCH_ROWS: Final = 20_000
 FIRST_RETRY_S: Final = 0.2
 LAST_RETRY_S: Final = 10.0
+
+
+class _NotOwnedError(Exception):
+    """The partition of a batch has moved."""
 
 
 class Sink(Generic[T]):
@@ -65,8 +71,13 @@ class Sink(Generic[T]):
             while not queue.empty() and rows < MAX_BATCH_ROWS:
                 chunks.append(queue.get_nowait())
                 rows += len(chunks[-1])
+            # What was fetched before a rebalance comes again, here or at the new owner.
+            chunks = [chunk for chunk in chunks if chunk.generation == self._app.consumer_generation_id]
             try:
-                await self._store(chunks)
+                if chunks:
+                    await self._store(chunks)
+            except _NotOwnedError:
+                logger.info("Sink %s-%d leaves a batch to the next owner", self._topic, partition)
             except Exception as error:
                 logger.critical("Sink %s cannot go on: %r", self._topic, error, exc_info=True)
                 self._state.failed = f"sink-{self._topic}: {error!r}"
@@ -74,6 +85,7 @@ class Sink(Generic[T]):
                 raise
 
     async def _store(self, chunks: list[Chunk]) -> None:
+        """Insert chunks of one generation; raises `_NotOwnedError` when the partition has gone to somebody else."""
         records: list[T] = []
         letters: list[DeadLetter] = []
         for chunk in chunks:
@@ -81,7 +93,7 @@ class Sink(Generic[T]):
             records += [record for _, record in good]
             letters += bad
         first, last = chunks[0], chunks[-1]
-        token = f"{self._topic}-{first.tp.partition}-{first.first_offset}-{last.next_offset - 1}"
+        token = f"{self._topic}-{first.tp.partition}-{first.first_offset}-{last.next_offset - 1}-{token_hex(4)}"
         if records:
             letters += await self._insert_until_stored(records, token, first)
         if self._topic != DEAD_LETTERS:
@@ -97,6 +109,9 @@ class Sink(Generic[T]):
         """Retry the same batch with the same token until the store has it; a row that it refuses is split out."""
         pause_s = FIRST_RETRY_S
         while True:
+            # Without this a batch that waited for the store would overwrite what the new owner has stored since.
+            if not await self._app.owns(origin):
+                raise _NotOwnedError
             try:
                 await asyncio.to_thread(self._insert_once, records, token)
             except UnreachableError as error:

@@ -1,7 +1,7 @@
 """Writers: records become native columns and one insert with a deduplication token.
 
-The token names the batch (`topic-partition-first-last`). The same batch with the same token again is a no-op, and a
-batch that overlaps an older one replaces its rows by key: readers use FINAL.
+The token names the batch (`topic-partition-first-last-number`). The same batch with the same token again is a no-op,
+and a batch that overlaps an older one replaces its rows by key: readers use FINAL.
 """
 
 from __future__ import annotations
