@@ -13,16 +13,13 @@ demo: env-stack ## Start the whole local stack with a simulated market and a liv
 	@exec .venv/bin/tickcast demo $(ARGS)
 
 test: env-stack ## Unit, component and the short end-to-end tests (under 10 minutes on 2 cores)
-	$(PY) -m pytest -m "not chaos" $(ARGS)
+	$(PY) -m pytest $(ARGS)
 
 e2e: env-stack ## Only the tests of the whole running stack
 	$(PY) -m pytest -m e2e $(ARGS)
 
-chaos: env-stack ## Kill the worker while trades flow: make chaos KILLS=20 SEED=1 (prints a ledger)
-	@rm -f .chaos-ledger
-	TICKCAST_CHAOS_KILLS=$(or $(KILLS),20) TICKCAST_CHAOS_SEED=$(or $(SEED),0) TICKCAST_CHAOS_LEDGER=.chaos-ledger \
-	  $(PY) -m pytest -m chaos tests/chaos -s -q $(ARGS)
-	@grep 'kills=' .chaos-ledger | tail -n 1; rm -f .chaos-ledger
+chaos: env-stack ## Blows against the running stack, and a ledger: make chaos KILLS=20 SEED=1
+	@$(PY) -m tests.chaos --kills $(or $(KILLS),20) --seed $(or $(SEED),0) $(ARGS)
 
 lint: env ## Ruff and mypy, as strict as CI
 	$(PY) -m ruff check .

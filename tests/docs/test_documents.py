@@ -14,7 +14,7 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "k8s" / "README.md", ROOT / "redpanda" / "README.md"]
 )
 MADE_BY_A_RUN = {ROOT / "docs" / "board.svg"}
-NOT_SETTINGS = {"TICKCAST_SHARED_DATA", "TICKCAST_CHAOS_KILLS", "TICKCAST_CHAOS_SEED"}
+NOT_SETTINGS = {"TICKCAST_SHARED_DATA"}
 
 
 def name(page: Path) -> str:
