@@ -40,6 +40,14 @@ class PlacedConsumer(driver.Consumer):
         except AssertionError:  # a rebalance, in aiokafka's own thread, has just taken the partition away
             return None
 
+    def topic_partitions(self, topic: str) -> int | None:
+        """Give the number of a topic's partitions, None while it is unknown.
+
+        aiokafka counts 0 for a topic that another worker made a moment ago. Faust would take that for a changelog of
+        another layout than its source, and the worker would end with its first write.
+        """
+        return super().topic_partitions(topic) or None
+
     def _backlog(self, tp: TP) -> int:
         """Count the records of a partition that were not delivered yet; 1 while that is unknown."""
         end = self.highwater(tp)

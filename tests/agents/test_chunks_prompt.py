@@ -43,6 +43,23 @@ def test_partition_that_a_rebalance_has_just_taken_stops_nothing(
     asyncio.run(go())
 
 
+def test_topic_that_is_not_known_yet_has_no_number_of_partitions(
+    tmp_path: Path, broker_settings: BrokerSettings, broker_admin: KafkaAdminClient
+) -> None:
+    """A changelog that another worker made while this one joined is 0 partitions wide to aiokafka."""
+    topic = "not-known-yet"
+    make_topic(broker_admin, topic)
+
+    async def go() -> None:
+        async with Member(topic, broker_settings, tmp_path, {topic: [Stage()]}).running() as member:
+            await until(member.is_ready)
+            member.coordinator._metadata_snapshot["just-made"] = 0
+            assert member.consumer.topic_partitions(topic) == 1
+            assert member.consumer.topic_partitions("just-made") is None
+
+    asyncio.run(go())
+
+
 def test_record_behind_a_slow_handler_does_not_wait_for_the_other_partitions(
     tmp_path: Path, broker_settings: BrokerSettings, broker_admin: KafkaAdminClient
 ) -> None:

@@ -22,9 +22,9 @@ __all__ = ["Line", "MemoryRun", "measure", "straight"]
 MB = 1_000_000
 STAGES = "candles,features"
 SPARSE_TRADES = 73
-"""Each of them makes one candle of every timeframe: more than the 60 bars that the features of a day look back on."""
-SPARSE_DAYS = 8
-"""Beyond what is filled with synthetic minutes."""
+"""Trades a day apart. Each makes one candle of every timeframe: more than the 60 bars that features look back on."""
+RULES = {"TICKCAST_SYNTHETIC_GAP_MAX_MS": "0"}
+"""Silence stays a gap: else each of them would be filled with 1,440 synthetic minutes."""
 ENVELOPE = 50
 LIMIT = 1.25
 """So much steeper the last stretch may be than those before it."""
@@ -79,11 +79,14 @@ def straight(points: dict[int, float]) -> Line:
 
 
 def history(walk: Walk, pairs: list[str], end_ns: int, dense_minutes: int, per_minute: int) -> Iterator[Trade]:
-    """Give what fills every window of every pair: sparse trades for the bars of a day, then whole minutes."""
+    """Give what fills every window of every pair: sparse trades for the bars of a day, then whole minutes.
+
+    Event time ends a day or two ago, and nothing of it is late.
+    """
     dense_ns = end_ns - dense_minutes * MINUTE_MS * 1_000_000
     for at in range(SPARSE_TRADES, 0, -1):
         for pair in pairs:
-            yield walk.trade(pair, dense_ns - at * SPARSE_DAYS * DAY_MS * 1_000_000)
+            yield walk.trade(pair, dense_ns - at * DAY_MS * 1_000_000)
     yield from minutes(walk, pairs, dense_ns, dense_minutes, per_minute)
 
 
@@ -132,7 +135,7 @@ def measure(
     stack.fill(enveloped(trades, ENVELOPE), lambda done: tell(f"{label}: fill the topic", done, total))
     stack.reset()
     begun_s = time.monotonic()
-    worker = stack.worker("", STAGES)
+    worker = stack.worker("", STAGES, **RULES)
     try:
         watch = _Watch(worker.pid)
 
@@ -149,7 +152,7 @@ def measure(
         worker.stop()
     folder = stack.home / "run" / "worker"
     rocksdb_mb = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / MB
-    worker = stack.worker("", STAGES)
+    worker = stack.worker("", STAGES, **RULES)
     try:
         _drained(stack, worker)
         after_ns = end_ns + 60 * MINUTE_MS * 1_000_000

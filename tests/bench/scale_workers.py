@@ -85,7 +85,7 @@ def measure(
         for child in children.values():
             child.signal(signal.SIGCONT)
         next(iter(children.values())).wait_until(
-            partial(_counted, stack, children, "trades"), job.trades, lambda done: tell(label, done, job.trades)
+            partial(_folded, stack, children), job.trades, lambda done: tell(label, done, job.trades)
         )
         _wait(lambda: _is_drained(stack, children), "come to the end")
         end_ms = max(stack.last_append_ms(topic) for topic in (CANDLES, FEATURES))
@@ -126,9 +126,11 @@ def _shares(stack: Stack, children: dict[str, Child]) -> list[int]:
     return found
 
 
-def _counted(stack: Stack, children: dict[str, Child], counter: str) -> int:
+def _folded(stack: Stack, children: dict[str, Child]) -> int:
+    for child in children.values():
+        child.check()
     statuses = [stack.status(child, name) for name, child in children.items()]
-    return sum(status.counters.get(counter, 0) for status in statuses if status is not None)
+    return sum(status.counters.get("trades", 0) for status in statuses if status is not None)
 
 
 def _is_drained(stack: Stack, children: dict[str, Child]) -> bool:
