@@ -175,5 +175,6 @@ BLOWS: Final[dict[Kind, Blow]] = {
     Kind.JOIN: _join,
     Kind.LEAVE: _leave,
 }
-LEFT_OUT: Final = frozenset({Kind.TEAR})
-"""Kinds that are not dealt. TEAR: a worker that meets a damaged database ends, and meets it again, for ever."""
+LEFT_OUT: Final = frozenset({Kind.CHANGELOG})
+"""Kinds that are not dealt. CHANGELOG: a worker that meets a cut head with an empty folder cannot know that nothing was
+lost, and ends on purpose (docs/adr/0012-recovery.md); a wiped folder follows in every run."""

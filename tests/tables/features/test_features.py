@@ -15,7 +15,7 @@ from tables.features import FEATURE_NAMES
 from tables.features.bulk import feature_matrix
 from tables.features.catalog import CATALOG, PERIODS
 from tables.features.fold import SILENCE_MS, PairFeatures, features_key, refusal
-from tables.records import MINUTE_MS, TIMEFRAME_MS, TIMEFRAMES, Candle
+from tables.records import MINUTE_MS, TIMEFRAME_MS, TIMEFRAMES, Candle, Timeframe
 from tests.support.market import SCALES, columns, market, steady
 from tests.tables.features.conformance import REVISABLE_MS, folded, values_of, wrong
 
@@ -282,3 +282,23 @@ def test_no_candle_that_is_not_refused_raises(data: st.DataObject) -> None:
         assert refusal(odd) == ""
         assert len(fold.apply(odd)) == 1
         fold.pack()
+
+
+@pytest.mark.parametrize("timeframe", list(TIMEFRAME_MS))
+def test_candle_can_be_corrected_as_long_as_a_trade_can_change_it(timeframe: Timeframe) -> None:
+    """At every place of the ring: bars leave it several at a time."""
+    step_ms = TIMEFRAME_MS[timeframe]
+    fold = PairFeatures(PAIR, timeframe, REVISABLE_MS, NOTHING.get)
+    candles = [
+        msgspec.structs.replace(candle, timeframe=timeframe, open_ms=at * step_ms)
+        for at, candle in enumerate(market(120, 100.0))
+    ]
+    for at, candle in enumerate(candles):
+        fold.apply(candle)
+        # The trade may be of the newest minute that the watermark lets go of, and its candle opens a step before that.
+        oldest_ms = candle.open_ms - REVISABLE_MS - step_ms
+        for back in range(1, at + 1):
+            known = candles[at - back]
+            if known.open_ms <= oldest_ms or back > 20:
+                break
+            assert fold.apply(known), (candle.open_ms, back)
