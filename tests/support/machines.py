@@ -11,7 +11,7 @@ __all__ = ["run_machine"]
 def run_machine(machine: type[RuleBasedStateMachine], seed: int, examples: int, steps: int) -> None:
     """Run `examples` histories of up to `steps` steps; `pytest --hypothesis-seed=N` runs the same again."""
     # By the attribute behind `hypothesis.seed`, which would switch the example database off (see tests/conftest.py).
-    machine._hypothesis_internal_use_seed = seed  # type: ignore[attr-defined]
+    machine._hypothesis_internal_use_seed = seed
     print(f"seed {seed}")
     run_state_machine_as_test(
         machine,
