@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_records_that_a_fetch_lost_are_fetched_again(
             await until(lambda: committed(broker_admin, group).get(tp) == 3)
 
     asyncio.run(go())
-    assert "expected offset 0, got 2; fetching again" in caplog.text
+    assert re.search(r"expected offset 0, got [12]; fetching again", caplog.text)  # one fetch or two bring them
 
 
 def test_partition_that_is_paused_while_its_records_come_gives_them_when_it_goes_on(
