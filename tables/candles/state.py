@@ -18,7 +18,7 @@ from tables.records import TIMEFRAMES
 
 __all__ = ["PairState", "load_state", "state_key"]
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[Any])
 
@@ -38,6 +38,7 @@ class PairState:
         "frontier_ms",
         "last_traded_ms",
         "max_ts_ns",
+        "publish_from_ms",
         "tail_close",
         "tail_source",
         "unclosed",
@@ -54,6 +55,8 @@ class PairState:
         """Those of them whose window has left the state."""
         self.as_of_ms = 0
         """Append time of the newest record of the pair in the log (ms): how far this state has come."""
+        self.publish_from_ms = 0
+        """Candles that open earlier are not sent (ms): a rebuild has seen only part of their trades."""
         self.max_ts_ns = 0
         self.frontier_ms = -1
         """Minutes that end at or before it are closed; -1 before the first trade."""
@@ -74,6 +77,7 @@ class PairState:
             (
                 _FORMAT,
                 self.as_of_ms,
+                self.publish_from_ms,
                 self.max_ts_ns,
                 self.frontier_ms,
                 self.last_traded_ms,
@@ -94,6 +98,7 @@ def load_state(pair: str, get: Callable[[bytes], bytes | None]) -> PairState:
     (
         _,
         state.as_of_ms,
+        state.publish_from_ms,
         state.max_ts_ns,
         state.frontier_ms,
         state.last_traded_ms,
