@@ -88,7 +88,8 @@ class PairFeatures:
         self._step_ms = TIMEFRAME_MS[timeframe]  # type: ignore[index]  # a record's timeframe is one of the six
         # A trade belongs to a minute, and the minute to a candle that may open a whole step before it.
         self._span_ms = revisable_ms + MINUTE_MS + self._step_ms
-        self._max_ring = (self._span_ms + SILENCE_MS) // self._step_ms + 1
+        # Both round up, and the newest bar that traded is between them.
+        self._max_ring = self._span_ms // self._step_ms + 1 + SILENCE_MS // self._step_ms + 2
         self._chain = Chain(catalog, self._step_ms)
         self._feature_set, self._named = catalog.feature_set, catalog.named
         self._ring: list[_Slot] = []
@@ -177,7 +178,7 @@ class PairFeatures:
         gone_ms = (bar.open_ms if bar.trades else self._newest_traded_ms()) - self._span_ms
         # The ring starts at a snapshot: bars leave it as many at a time.
         first = _SNAPSHOT_EVERY - (window.bars - len(ring)) % _SNAPSHOT_EVERY
-        while len(ring) > first and (ring[first - 1][0].open_ms <= gone_ms or len(ring) > self._max_ring):
+        while len(ring) > first and (ring[first - 1][0].open_ms <= gone_ms or len(ring) - first >= self._max_ring):
             self._last = ring[first - 1][0]
             del ring[:first]
             first = _SNAPSHOT_EVERY
