@@ -61,6 +61,11 @@ def refusal(candle: Candle) -> str:
     return "" if 0 <= candle.trades < 1 << 32 and candle.revision >= 0 else "count-out-of-range"
 
 
+def _is_same(candle: Candle, known: Candle | None) -> bool:
+    """Tell whether two candles give the same row."""
+    return known is not None and bool(_fields_of(candle) == _fields_of(known))
+
+
 class PairFeatures:
     """Folds the closed candles of one pair and timeframe.
 
@@ -84,6 +89,8 @@ class PairFeatures:
         self.timeframe = timeframe
         self.started_over = False
         """The table held a row of another format or of other features."""
+        self.too_old = 0
+        """Corrections that were not taken (count)."""
         self._catalog = catalog
         self._step_ms = TIMEFRAME_MS[timeframe]  # type: ignore[index]  # a record's timeframe is one of the six
         # A trade belongs to a minute, and the minute to a candle that may open a whole step before it.
@@ -105,18 +112,37 @@ class PairFeatures:
         The last word of the log counts: after a crash older versions of a candle come again, and then the newer
         ones. A candle that came before gives its row again; one older than the ring gives nothing.
         """
-        ring, open_ms = self._ring, candle.open_ms
-        if not ring or open_ms > ring[-1][0].open_ms:
+        if not self._ring or candle.open_ms > self._ring[-1][0].open_ms:
             return [self._push(candle)]
-        if open_ms <= self._last.open_ms:
-            return []
-        at = bisect_left(ring, open_ms, key=lambda slot: slot[0].open_ms)
-        after = [slot[0] for slot in ring[at:]]
-        if after[0].open_ms != open_ms:
-            return self._replay(at, [candle, *after])
-        if _fields_of(after[0]) == _fields_of(candle):
-            return self._replay(at, after)[:1]
-        return self._replay(at, [candle, *after[1:]])
+        return self._apply_run([candle])
+
+    def apply_all(self, candles: Sequence[Candle]) -> list[Features]:
+        """Fold closed candles in the order of the log; like `apply` of each, but a row is given once a run.
+
+        A run is of ascending time: a late trade corrects its minute and every silent one behind it, and each of them
+        would give all rows after it again.
+        """
+        rows: list[Features] = []
+        run: list[Candle] = []
+        for candle in candles:
+            if run and candle.open_ms <= run[-1].open_ms:
+                rows += self._apply_run(run)
+                run = []
+            run.append(candle)
+        return rows + self._apply_run(run) if run else rows
+
+    def _apply_run(self, run: Sequence[Candle]) -> list[Features]:
+        reached = [candle for candle in run if candle.open_ms > self._last.open_ms]
+        self.too_old += len(run) - len(reached)
+        at = bisect_left(self._ring, reached[0].open_ms, key=lambda slot: slot[0].open_ms) if reached else 0
+        if not reached or at == len(self._ring):
+            return [self._push(candle) for candle in reached]
+        bars = {slot[0].open_ms: slot[0] for slot in self._ring[at:]}
+        changed_ms = next((one.open_ms for one in reached if not _is_same(one, bars.get(one.open_ms))), None)
+        asked = {candle.open_ms: candle for candle in reached}
+        bars |= asked
+        rows = self._replay(at, [bars[open_ms] for open_ms in sorted(bars)])
+        return [row for row in rows if row.open_ms in asked or (changed_ms is not None and row.open_ms > changed_ms)]
 
     def pack(self) -> bytes:
         """Encode the state for the table."""
