@@ -30,6 +30,7 @@ from faust.types.tuples import ConsumerMessage, Message
 
 from agents.chunk import Chunk
 from agents.durable import ChangelogGuard, pass_buffer
+from agents.lease import Lease, LeasedProducer, WatchedConsumerThread
 
 __all__ = ["Chunk", "ChunkApp", "ChunkConsumer", "ChunkTransport"]
 
@@ -60,6 +61,7 @@ class ChunkApp(faust.App):
         self.before_start: Callable[[], None] = lambda: None
         """Runs in a thread before anything is consumed."""
         super().__init__(*args, **kwargs)
+        self.lease = Lease(self)
         self.changelogs = ChangelogGuard(self)
         self.sensors.add(self.changelogs)
 
@@ -82,6 +84,9 @@ class ChunkConsumer(driver.Consumer):
         self._pending: dict[TP, deque[Chunk]] = defaultdict(deque)
         self._next: dict[TP, int] = {}
         self._delivered_at_s: dict[TP, float] = {}
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return WatchedConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109  # Faust's
         """Fetch once and yield one message a partition; other topics are delivered as Faust does."""
@@ -201,20 +206,13 @@ class ChunkConsumer(driver.Consumer):
 
     def _tick(self, tp: TP) -> Message:
         self._delivered_at_s[tp] = time.monotonic()
-        chunk = Chunk(tp, [], 1, self.app.consumer_generation_id)
-        return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            self._read_offset[tp] or 0,
-            time.time(),
-            0,
-            None,
-            None,
-            chunk,  # type: ignore[arg-type]  # the raw codec hands the chunk through
-            None,
-            tp=tp,
-            generation_id=self.app.consumer_generation_id,
+        generation = self.app.consumer_generation_id
+        offset = self._read_offset[tp] or 0
+        message = ConsumerMessage(
+            tp.topic, tp.partition, offset, time.time(), 0, None, None, None, None, tp=tp, generation_id=generation
         )
+        message.value = Chunk(tp, [], 1, generation)  # type: ignore[assignment]  # the raw codec hands the chunk through
+        return message
 
     def _idle_partitions(self, active: set[TP]) -> Iterator[TP]:
         now_s = time.monotonic()
@@ -330,6 +328,7 @@ class ChunkConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Start from the committed offsets with nothing pending."""
+        self.app.lease.renew()
         self._forget()
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -342,3 +341,4 @@ class ChunkTransport(driver.Transport):
     """Faust's aiokafka transport with the chunk consumer."""
 
     Consumer = ChunkConsumer
+    Producer = LeasedProducer
