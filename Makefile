@@ -1,7 +1,7 @@
 # `make` alone says what there is. Every target sees to `.venv` itself (.ci/bootstrap).
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e chaos lint format bench env env-stack clean
+.PHONY: help demo test proofs e2e chaos lint format bench env env-stack clean
 PY := .venv/bin/python
 # Further arguments: make demo ARGS="--source kraken", make test ARGS="tests/app -x"
 ARGS ?=
@@ -13,7 +13,10 @@ demo: env-stack ## Start the whole local stack with a simulated market and a liv
 	@exec .venv/bin/tickcast demo $(ARGS)
 
 test: env-stack ## Unit, component and the short end-to-end tests (under 10 minutes on 2 cores)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -m "not proof" $(ARGS)
+
+proofs: env-stack ## Chunk delivery, recovery and liveness under rebalances and crashes, on a real broker
+	$(PY) -m pytest -m proof $(ARGS)
 
 e2e: env-stack ## Only the tests of the whole running stack
 	$(PY) -m pytest -m e2e $(ARGS)

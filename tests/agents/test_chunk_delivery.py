@@ -16,7 +16,7 @@ from redpanda.topics import NEWS
 from tests.support.waiting import wait_for
 from tests.support.worker import Worker, own_broker
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.proof]
 __all__ = ["own_broker"]
 
 SCRIPT = Path(__file__).with_name("slow_seek_worker.py")

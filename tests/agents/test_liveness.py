@@ -24,7 +24,7 @@ from tests.support.pages import ask
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, Worker, own_broker
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.proof]
 __all__ = ["own_broker"]
 
 STALL_S = "3"

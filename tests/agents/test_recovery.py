@@ -27,7 +27,7 @@ from tests.support.recovery_worker import DEADLINE_S, topics
 from tests.support.rows import publish_rows
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.proof]
 
 ROOT = Path(__file__).parents[2]
 Rows = dict[bytes, bytes]
