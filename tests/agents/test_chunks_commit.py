@@ -15,7 +15,7 @@ from agents.chunk import Chunk
 from redpanda.settings import BrokerSettings
 from tests.support.members import Member, Stage, committed, make_topic, never, produce, until
 
-pytestmark = [pytest.mark.component, pytest.mark.proof]
+pytestmark = [pytest.mark.component, pytest.mark.proof, pytest.mark.usefixtures("collected")]
 
 
 def test_offset_waits_for_the_changelog_record_of_its_chunk(

@@ -20,7 +20,7 @@ from redpanda.settings import BrokerSettings
 from tests.support.members import Fetches, Member, Stage, committed, make_topic, never, produce, until
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.component, pytest.mark.proof]
+pytestmark = [pytest.mark.component, pytest.mark.proof, pytest.mark.usefixtures("collected")]
 
 
 def test_records_that_a_fetch_lost_are_fetched_again(

@@ -22,7 +22,7 @@ from tests.support.worker import Worker, own_broker
 
 __all__ = ["own_broker"]
 
-pytestmark = [pytest.mark.component, pytest.mark.proof]
+pytestmark = [pytest.mark.component, pytest.mark.proof, pytest.mark.usefixtures("collected")]
 PAIR, PARTITION = "ETH/USD", 3
 TRADES_SENT = 6
 THROTTLE_MS = 200

@@ -19,7 +19,7 @@ from agents.stage import register
 from redpanda.settings import BrokerSettings
 from tests.support.members import Fetches, Member, Stage, committed, make_topic, never, produce, until
 
-pytestmark = [pytest.mark.component, pytest.mark.proof]
+pytestmark = [pytest.mark.component, pytest.mark.proof, pytest.mark.usefixtures("collected")]
 
 
 @pytest.mark.parametrize("before", [[], [b"a", b"b"]], ids=["nothing committed", "committed"])
