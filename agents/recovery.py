@@ -167,16 +167,17 @@ class BatchRecovery(Recovery):
                 )
 
     async def _judge_closer(self, tp: TP, table: StateTable, place: Place) -> tuple[Verdict, str]:
-        if judge(place, marked=False, has_outputs=True)[0] is not Verdict.LOST:
-            return judge(place, marked=False, has_outputs=True)
+        found = judge(place, marked=False, whole=False, has_outputs=True)
+        if found[0] is not Verdict.LOST:
+            return found
         self._asking = True
         try:
             facts = self.tables.facts
-            marked = await asyncio.to_thread(facts.is_marked, tp.topic, tp.partition)
+            tally = await asyncio.to_thread(facts.tally, tp.topic, tp.partition)
             has_outputs = await asyncio.to_thread(facts.has_records, table.outputs, tp.partition)
         finally:
             self._asking = False
-        return judge(place, marked=marked, has_outputs=has_outputs)
+        return judge(place, marked=tally.is_marked, whole=tally.is_whole, has_outputs=has_outputs)
 
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Counter[TP], title: str) -> None:
         # Faust seeks to the record that it has already.

@@ -8,20 +8,20 @@ harmless: with the group set back and rows as they were, all trades are repeats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from kafka import KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from agents.changelogs import mark_key
+from agents.changelogs import Tally, mark_key, rows_header
 from app.rebuild_plan import PairPlan, Plan, Tell
 from redpanda.admin import connect
 from redpanda.clients import reaching
 from redpanda.errors import TickcastError
 from redpanda.groups import member_count
-from redpanda.scan import bounds, scan
+from redpanda.scan import scan
 from redpanda.settings import BrokerSettings
 from redpanda.topics import CANDLE_STATE, CANDLES, FEATURE_STATE, GROUP, TRADES, changelog
 from tables.candles import CandleRules
@@ -38,8 +38,14 @@ History = Callable[[PairPlan, str], Iterable[Candle]]
 """Gives the closed candles of a pair and timeframe before `from_ms`, in order of time."""
 PAGE: Final = 50_000
 SENT_WITHIN_S: Final = 60.0
-_Row = tuple[str, int, bytes, bytes]
-"""Table, partition, key, value."""
+
+
+class _Row(NamedTuple):
+    table: str
+    partition: int
+    key: bytes
+    value: bytes
+    headers: Mapping[str, bytes] = {}
 
 
 def history_of_log(broker: BrokerSettings, plan: Plan, tell: Tell) -> History:
@@ -104,12 +110,14 @@ def apply_plan(
         Broker or store do not answer. Doing it again is safe.
 
     """
-    for table in (CANDLE_STATE, FEATURE_STATE):
-        bounds(broker, changelog(table), range(plan.partitions))  # they must be there
+    counts = {table: _tallies(broker, table, plan.partitions, tell) for table in (CANDLE_STATE, FEATURE_STATE)}
     rows = list(_rows(rules, plan, history, tell))
+    for row in rows:
+        counts[row.table][row.partition].keys.add(row.key)
     _set_back(broker, plan)
     _send(broker, rows)
-    _send(broker, _marks(plan))  # of a rebuild that was broken off there is none
+    if plan.complete:
+        _send(broker, _marks(plan, counts))  # of a rebuild that was broken off there is none
     if member_count(broker, GROUP):
         raise TickcastError("a worker has started during the rebuild: stop all workers and do it again")
     if store is not None:
@@ -118,14 +126,31 @@ def apply_plan(
             _delete(store, pair)
 
 
+def _tallies(broker: BrokerSettings, table: str, partitions: int, tell: Tell) -> dict[int, Tally]:
+    """Count what the changelog of a table has, by partition: rows of pairs without trades in the log stay."""
+    found = {partition: Tally(partition) for partition in range(partitions)}
+
+    def take(partition: int, records: Sequence[Any]) -> None:
+        found[partition].take(records)
+
+    scan(broker, changelog(table), range(partitions), take, lambda done, total: tell(table, done, total))
+    return found
+
+
 def _send(broker: BrokerSettings, rows: Iterable[_Row]) -> None:
     """Put rows into the changelogs and wait until the broker has them all."""
     with reaching(broker):
         producer = KafkaProducer(bootstrap_servers=broker.broker_url, acks="all", compression_type="lz4")
         try:
             sent = [
-                producer.send(changelog(table), key=key, value=value, partition=partition)
-                for table, partition, key, value in rows
+                producer.send(
+                    changelog(row.table),
+                    key=row.key,
+                    value=row.value,
+                    partition=row.partition,
+                    headers=list(row.headers.items()),
+                )
+                for row in rows
             ]
             producer.flush()
             for one in sent:
@@ -155,23 +180,21 @@ def _rows(rules: CandleRules, plan: Plan, history: History, tell: Tell) -> Itera
     for at, one in enumerate(plan.pairs):
         state = PairState()
         state.publish_from_ms, state.as_of_ms = one.from_ms, plan.as_of_ms
-        yield CANDLE_STATE, one.partition, state_key(one.pair), state.pack()
+        yield _Row(CANDLE_STATE, one.partition, state_key(one.pair), state.pack())
         for number, timeframe in enumerate(TIMEFRAMES):
             tell("rows", at * len(TIMEFRAMES) + number, len(plan.pairs) * len(TIMEFRAMES))
             fold = PairFeatures(one.pair, timeframe, revisable_ms, lambda _: None)
             for candle in history(one, timeframe) if one.from_ms else ():
                 fold.apply(candle)
-            yield FEATURE_STATE, one.partition, features_key(one.pair, timeframe), fold.pack()
+            yield _Row(FEATURE_STATE, one.partition, features_key(one.pair, timeframe), fold.pack())
 
 
-def _marks(plan: Plan) -> Iterator[_Row]:
+def _marks(plan: Plan, counts: Mapping[str, Mapping[int, Tally]]) -> Iterator[_Row]:
     """Give what makes the changelogs whole from here on, whatever their heads have lost."""
-    if not plan.complete:
-        return
-    mark = b'{"as_of_ms": %d}' % plan.as_of_ms
-    for table in (CANDLE_STATE, FEATURE_STATE):
-        for partition in range(plan.partitions):
-            yield table, partition, mark_key(partition), mark
+    value = b'{"as_of_ms": %d}' % plan.as_of_ms
+    for table, tallies in counts.items():
+        for partition, tally in tallies.items():
+            yield _Row(table, partition, mark_key(partition), value, rows_header(len(tally.keys)))
 
 
 def _delete(store: Client, one: PairPlan) -> None:

@@ -8,9 +8,8 @@ from typing import Final
 
 import msgspec
 
-from agents.changelogs import Place, Verdict, is_plain, judge, mark_key
+from agents.changelogs import Facts, Place, Verdict, is_plain, judge
 from app.state_folder import folder_of, holder, tables_of, workers
-from redpanda.admin import end_offsets, last_by_key
 from redpanda.errors import ConfigError
 from redpanda.groups import committed_offsets
 from redpanda.scan import bounds
@@ -139,11 +138,11 @@ def verdict_of(broker: BrokerSettings, one: Standing, reached: int | None) -> tu
     place = Place(reached, one.first or 0, one.end or 0)
     if is_plain(place):
         return Verdict.READ, ""
-    committed = committed_offsets(broker, GROUP).get((SOURCES[one.table], one.partition))
-    key = mark_key(one.partition)
-    ends = end_offsets(broker, OUTPUTS[one.table])
+    facts, topic = Facts(broker), changelog(one.table)
+    tally = facts.tally(topic, one.partition)
     return judge(
-        place._replace(committed=committed),
-        marked=bool(last_by_key(broker, changelog(one.table), [key])),
-        has_outputs=any(ends[topic, one.partition] > 0 for topic in OUTPUTS[one.table]),
+        place._replace(committed=committed_offsets(broker, GROUP).get((SOURCES[one.table], one.partition))),
+        marked=tally.is_marked,
+        whole=tally.is_whole,
+        has_outputs=facts.has_records(OUTPUTS[one.table], one.partition),
     )
