@@ -17,10 +17,11 @@ from redpanda.errors import TickcastError
 from redpanda.scan import scan
 from redpanda.settings import BrokerSettings
 from redpanda.tail import end_offsets
+from tables.rocks import NO_ROW
 
 __all__ = ["Facts", "LostStateError", "Place", "Tally", "Verdict", "is_plain", "judge", "mark_key", "rows_header"]
 
-_MARK: Final = b"__tickcast\0rebuilt__"
+_MARK: Final = NO_ROW + b"rebuilt__"
 _ROWS: Final = "rows"
 
 
@@ -47,6 +48,8 @@ class Place(NamedTuple):
     """Record that comes next."""
     committed: int | None = None
     """Offset of the source that the group has committed; None or 0 where nothing was processed yet."""
+    mark: bytes | None = None
+    """Mark of the last rebuild that the folder has seen."""
 
 
 class Tally:
@@ -54,9 +57,9 @@ class Tally:
 
     def __init__(self, partition: int) -> None:
         self.keys: set[bytes] = set()
-        self.is_marked = False
-        """A rebuild left its mark."""
-        self._mark = mark_key(partition)
+        self.mark: bytes | None = None
+        """What the last rebuild left."""
+        self._mark_key = mark_key(partition)
         self._told: int | None = None
 
     @property
@@ -68,8 +71,8 @@ class Tally:
         """Take the next records (aiokafka's: key, value, headers)."""
         for record in records:
             told = next((int(value) for name, value in record.headers if name == _ROWS), None)
-            if record.key == self._mark:
-                self.is_marked, self._told = True, told
+            if record.key == self._mark_key:
+                self.mark, self._told = record.value, told
                 continue
             if record.value is None:
                 self.keys.discard(record.key)
@@ -80,26 +83,26 @@ class Tally:
                 self._told = max(told, self._told or 0)
 
 
-def judge(place: Place, *, marked: bool, whole: bool, has_outputs: bool) -> tuple[Verdict, str]:
+def judge(place: Place, *, mark: bytes | None, whole: bool, has_outputs: bool) -> tuple[Verdict, str]:
     """Decide what to do with a partition, and give the reason in words ("" where all is well).
 
     Parameters
     ----------
-    marked
-        The changelog holds the mark of a rebuild: one that is shorter than the folder was made again since.
+    mark
+        Of the last rebuild in the changelog. One that the folder has not seen tells that the changelog was made again.
     whole
         It has all keys, each with its latest value, wherever it begins.
     has_outputs
         The stage has sent records of this partition: then its table held rows.
     """
-    reached, first, end, committed = place
+    reached, first, end, committed, seen = place
     if reached is not None and first - 1 <= reached < end:
         return Verdict.READ, ""
     if reached is not None and reached >= end:
         reason = f"it ends at {end} and the folder was filled up to {reached}"
         if not committed:
             return Verdict.START_OVER, f"{reason}: the folder belongs to another broker's data"
-        if marked and whole:
+        if whole and mark is not None and mark != seen:
             return Verdict.START_OVER, f"{reason}: the rows were rebuilt since"
     elif first > 0:
         reason = f"it begins at {first} and the folder ends at {'nothing' if reached is None else reached}"
@@ -115,13 +118,13 @@ def judge(place: Place, *, marked: bool, whole: bool, has_outputs: bool) -> tupl
 def is_plain(place: Place) -> bool:
     """Tell whether it is read on from, whatever else is known: nobody needs to be asked."""
     return all(
-        judge(place._replace(committed=committed), marked=False, whole=False, has_outputs=True)[0] is Verdict.READ
+        judge(place._replace(committed=committed), mark=None, whole=False, has_outputs=True)[0] is Verdict.READ
         for committed in (None, 1)
     )
 
 
 def mark_key(partition: int) -> bytes:
-    """Key of the record that a rebuild leaves in a partition of a changelog. It is no row."""
+    """Key of the record that a rebuild leaves in a partition of a changelog; folders keep it, and it is no row."""
     return b"%s/%d" % (_MARK, partition)
 
 

@@ -12,7 +12,7 @@ from faust.streams import current_event
 from faust.types import TP
 from faust.types.tables import CollectionT
 
-from agents.changelogs import rows_header
+from agents.changelogs import mark_key, rows_header
 from tables import rocks
 
 __all__ = ["StateStore", "StateTable"]
@@ -38,6 +38,12 @@ class StateStore(rocksdb.Store):
         self._db_for_partition(tp.partition)
         reached = self._reached[tp.partition]
         return reached if reached is not None and reached >= 0 else None
+
+    def mark(self, partition: int) -> bytes | None:
+        """Give the mark of the last rebuild that the folder has seen."""
+        with _Damage(self, partition):
+            found: bytes | None = self._db_for_partition(partition).get(mark_key(partition))
+        return found
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
         """Note that the broker has an own record; the row has been in the folder since it was sent."""

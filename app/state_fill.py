@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.changelogs import LostStateError, Verdict, mark_key
+from agents.changelogs import LostStateError, Verdict
 from app.state_folder import folder_of, hold, tables_of
 from app.state_places import SOURCES, Choice, Standing, look, path_of, places, verdict_of
 from redpanda.errors import ConfigError
@@ -114,9 +114,7 @@ def _fill_table(tables: Path, table: str, partitions: set[int], broker: BrokerSe
         dbs[partition], _ = rocks.open_or_wipe(path)
 
     def take(partition: int, records: Sequence[Any]) -> None:
-        changes = {record.key: record.value for record in records}
-        changes.pop(mark_key(partition), None)
-        rocks.write(dbs[partition], changes, records[-1].offset)
+        rocks.write(dbs[partition], {record.key: record.value for record in records}, records[-1].offset)
 
     try:
         found = scan(broker, changelog(table), partitions, take, lambda done, total: tell(table, done, total))

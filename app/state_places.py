@@ -142,7 +142,7 @@ def verdict_of(broker: BrokerSettings, one: Standing, reached: int | None) -> tu
     tally = facts.tally(topic, one.partition)
     return judge(
         place._replace(committed=committed_offsets(broker, GROUP).get((SOURCES[one.table], one.partition))),
-        marked=tally.is_marked,
+        mark=tally.mark,
         whole=tally.is_whole,
         has_outputs=facts.has_records(OUTPUTS[one.table], one.partition),
     )

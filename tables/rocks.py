@@ -19,6 +19,7 @@ import rocksdict
 from redpanda.errors import TickcastError
 
 __all__ = [
+    "NO_ROW",
     "OFFSET_KEY",
     "DamagedStateError",
     "Folder",
@@ -37,6 +38,8 @@ __all__ = [
 
 OFFSET_KEY: Final = b"__faust\0offset__"
 """Faust's key for the changelog offset up to which a folder is filled."""
+NO_ROW: Final = b"__tickcast\0"
+"""How the keys begin under which tickcast keeps what is no row."""
 _DAMAGED: Final = "DAMAGED"
 _NAME: Final = re.compile(r"(?P<table>.+)-(?P<partition>\d+)\.db")
 # For every partition; Faust's defaults would take a cache of 2 GiB for each.
@@ -220,7 +223,7 @@ def rows(db: Any) -> Iterator[tuple[bytes, bytes]]:
     walk.seek_to_first()
     while walk.valid():
         key = walk.key()
-        if key != OFFSET_KEY:
+        if key != OFFSET_KEY and not key.startswith(NO_ROW):
             yield key, walk.value()
         walk.next()
     walk.status()

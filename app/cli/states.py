@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.common import Home, examples, join_stack, log_to_stderr, say
+from app.cli.common import Home, examples, join_stack, log_to_stderr, override, say
 from app.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def rebuild(worker: Worker = None, table: Table = None, partition: Partition = N
     it does not. Rows that the changelogs have lost come back with `tickcast rebuild`.
     """
     join_stack(home)
+    override(worker_name=worker)  # a folder that is not there yet needs a name that a worker may have
     log_to_stderr(level=30)
     from app.state_fill import fill
     from app.state_folder import workers
@@ -91,7 +92,7 @@ def rebuild(worker: Worker = None, table: Table = None, partition: Partition = N
     from redpanda.settings import BrokerSettings
 
     settings = WorkerSettings()
-    name = choose_worker(settings.home, worker) if workers(settings.home) else worker or settings.worker_name
+    name = choose_worker(settings.home, worker) if workers(settings.home) else settings.worker_name
     choice, broker = Choice(_known(table), partition), BrokerSettings()
     with progress() as tell:
         rows = fill(settings.home, name, choice, broker, tell)

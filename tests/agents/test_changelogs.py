@@ -77,7 +77,7 @@ def test_a_rebuild_counts_anew(before: list[int], rebuilt: set[int], after: list
     for number in after:
         table[b"key-%d" % number] = b"after"
         log.append(record(b"key-%d" % number, b"after", len(table)))
-    assert tally(log).is_marked
+    assert tally(log).mark == b"{}"
     assert tally(log).is_whole
     left = log[data.draw(st.integers(0, len(log) - 1)) :]
     told = any(one.headers for one in left)
@@ -100,23 +100,26 @@ def test_last_record_of_a_worker_that_lost_its_partition_does_not_lower_the_coun
 
 
 @pytest.mark.parametrize(
-    ("place", "marked", "whole", "verdict"),
+    ("place", "mark", "whole", "verdict"),
     [
-        (Place(9, 0, 10, 1), False, False, Verdict.READ),
-        (Place(9, 10, 20, 1), False, False, Verdict.READ),
-        (Place(8, 10, 20, 1), False, False, Verdict.LOST),
-        (Place(8, 10, 20, 1), True, False, Verdict.LOST),
-        (Place(8, 10, 20, 1), False, True, Verdict.START_OVER),
-        (Place(None, 10, 20, 1), False, True, Verdict.START_OVER),
-        (Place(None, 10, 20, 1), False, False, Verdict.LOST),
-        (Place(None, 0, 20, 1), False, False, Verdict.READ),
-        (Place(30, 0, 20, 1), False, True, Verdict.LOST),
-        (Place(30, 0, 20, 1), True, True, Verdict.START_OVER),
-        (Place(30, 0, 20, None), False, False, Verdict.START_OVER),
-        (Place(None, 0, 0, 1), False, False, Verdict.LOST),
-        (Place(None, 0, 0, None), False, False, Verdict.READ),
+        (Place(9, 0, 10, 1), None, False, Verdict.READ),
+        (Place(9, 10, 20, 1), None, False, Verdict.READ),
+        (Place(8, 10, 20, 1), None, False, Verdict.LOST),
+        (Place(8, 10, 20, 1), b"2", False, Verdict.LOST),
+        (Place(8, 10, 20, 1), None, True, Verdict.START_OVER),
+        (Place(None, 10, 20, 1), None, True, Verdict.START_OVER),
+        (Place(None, 10, 20, 1), None, False, Verdict.LOST),
+        (Place(None, 0, 20, 1), None, False, Verdict.READ),
+        (Place(30, 0, 20, 1), None, True, Verdict.LOST),
+        (Place(30, 0, 20, 1), b"2", True, Verdict.START_OVER),
+        (Place(30, 0, 20, 1, b"1"), b"2", True, Verdict.START_OVER),
+        (Place(30, 0, 20, 1, b"2"), b"2", True, Verdict.LOST),
+        (Place(30, 0, 20, 1, b"1"), None, True, Verdict.LOST),
+        (Place(30, 0, 20, None), None, False, Verdict.START_OVER),
+        (Place(None, 0, 0, 1), None, False, Verdict.LOST),
+        (Place(None, 0, 0, None), None, False, Verdict.READ),
     ],
 )
-def test_verdicts(place: Place, marked: bool, whole: bool, verdict: Verdict) -> None:
-    assert judge(place, marked=marked, whole=whole, has_outputs=True)[0] is verdict
+def test_verdicts(place: Place, mark: bytes | None, whole: bool, verdict: Verdict) -> None:
+    assert judge(place, mark=mark, whole=whole, has_outputs=True)[0] is verdict
     assert is_plain(place) <= (verdict is Verdict.READ)

@@ -62,7 +62,12 @@ class Case:
 
     def run(self, *words: str, **environment: str) -> Result:
         """Run the command in this process: starting Python takes longer than what is tested."""
-        given = {"TICKCAST_HOME": str(self.home), "TICKCAST_BROKER_URL": self.broker.broker_url, **environment}
+        given: dict[str, str | None] = {
+            "TICKCAST_HOME": str(self.home),
+            "TICKCAST_BROKER_URL": self.broker.broker_url,
+            "TICKCAST_WORKER_NAME": None,
+        }
+        given |= environment
         return CliRunner().invoke(cli, ["state", *words], env=given)
 
     def done(self, *words: str, **environment: str) -> str:
@@ -208,6 +213,7 @@ def test_folder_with_the_only_copy_of_rows_is_kept(case: Case) -> None:
 
 def test_wrong_names_are_told_with_the_right_ones(case: Case) -> None:
     assert "candle-state, feature-state" in case.refused("rebuild", "--table", "candles")
+    assert "TICKCAST_WORKER_NAME='../x' is not allowed" in case.refused("rebuild", "--worker", "../x")
     case.done("rebuild", "--worker", "second")
     assert "has only second" in case.refused("inspect", "--worker", "third")
     case.done("rebuild", "--worker", "second", "--partition", "0")
