@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 import faust
 
 from agents.chunk import Chunk
 from agents.chunks import ChunkTransport
 from agents.durable import ChangelogGuard
-from agents.lease import Lease
+from agents.lease import POLL_S, Lease
 
 __all__ = ["ChunkApp"]
-
-LEASE_POLL_S: Final = 0.02
 
 
 class ChunkApp(faust.App):
@@ -51,7 +49,7 @@ class ChunkApp(faust.App):
                 return True
             if self.rebalancing:
                 return False
-            await asyncio.sleep(LEASE_POLL_S)
+            await asyncio.sleep(POLL_S)
         return False
 
     async def on_first_start(self) -> None:

@@ -10,7 +10,7 @@ hold it to that:
 * a chunk that does not begin where the last one ended is refused and fetched again, unless its fetch began there
   (a compacted topic has real gaps);
 * a slow handler holds back its partition, not the process;
-* a worker that slept longer than its session publishes nothing until the broker has confirmed it (agents/lease.py).
+* a worker that slept longer than its session sends nothing until the broker has confirmed it (agents/lease.py).
 
 See docs/adr/0003-chunk-delivery.md.
 """
@@ -21,7 +21,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -30,10 +30,8 @@ from faust.types.tuples import Message
 from agents.chunk import Chunk, wrapped
 from agents.durable import pass_buffer
 from agents.fetch import ChunkThread
+from agents.lease import LeasedProducer
 from agents.places import PlacedConsumer
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["ChunkConsumer", "ChunkTransport"]
 
@@ -249,8 +247,11 @@ class ChunkConsumer(PlacedConsumer):
         return offset
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        losses = self.app.lease.losses
         if not await pass_buffer(self.app.producer) or self.app.changelogs.lost is not None:
             return False
+        if self.app.lease.is_lost or self.app.lease.losses != losses:
+            return False  # rows of these offsets may have been dropped
         return await super()._commit_offsets(offsets, start_new_transaction)
 
     async def perform_seek(self) -> None:
@@ -285,7 +286,7 @@ class ChunkConsumer(PlacedConsumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Start from the committed offsets with nothing pending."""
         self._forget()
-        self.app.lease.renew()
+        self.app.lease.assigned()
         await super().on_partitions_assigned(assigned, generation_id)
 
     def _new_consumer_thread(self) -> ChunkThread:
@@ -300,3 +301,4 @@ class ChunkTransport(driver.Transport):
     """Faust's aiokafka transport with the chunk consumer."""
 
     Consumer = ChunkConsumer
+    Producer = LeasedProducer

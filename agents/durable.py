@@ -12,6 +12,8 @@ from typing import Any
 
 from faust.sensors import Sensor
 
+from agents.lease import NotAMemberError
+
 __all__ = ["ChangelogGuard", "pass_buffer"]
 
 
@@ -33,6 +35,8 @@ class ChangelogGuard(Sensor):
     def on_send_error(self, producer: Any, exc: BaseException, state: str) -> None:
         """Stop the app where a changelog record is lost: the next worker reads the chunk again."""
         del producer
+        if isinstance(exc, NotAMemberError):
+            return  # the partition's next owner makes the row again, this worker too where it comes back
         if state in self._app.tables.changelog_topics and self.lost is None:
             self.lost = exc
             self._stopping = asyncio.ensure_future(self._app.crash(exc))

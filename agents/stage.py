@@ -12,6 +12,7 @@ import msgspec
 
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
+from agents.lease import NotAMemberError
 from tables.records import DeadLetter
 
 __all__ = ["Decoder", "WorkerState", "dead_letter", "register"]
@@ -120,6 +121,9 @@ def register(
             state.busy_since_s[name] = time.monotonic()
             try:
                 await handle(chunk)
+            except NotAMemberError as error:
+                # Not `done`: it comes again, here or at the next owner, and to a fold of its generation.
+                logger.warning("Stage %s lets a chunk of %s go: %s", name, chunk.tp, error)
             except Exception as error:
                 logger.critical("Stage %s cannot go on: %r", name, error, exc_info=True)
                 state.failed = f"{name}: {error!r}"

@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("replay", "recovery", "freshness", "scale")
+NAMES = ("replay", "features", "recovery", "freshness", "scale", "takeover")
 
 
 def main() -> None:

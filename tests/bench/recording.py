@@ -19,8 +19,6 @@ from tables.records import DAY_MS, Candle, Trade
 __all__ = ["Recording", "bars_of", "candles_of", "envelopes", "load"]
 
 DAY_NS = DAY_MS * 1_000_000
-KRAKEN_QTY = Decimal("1e-8")
-"""Kraken counts quantities in this, and so does the fold; one row of the 2018 file carries a float's 16 digits."""
 CLOSER_NS = 10_000_000_000
 """The closing trade comes this long after midnight: beyond the lateness of any candle."""
 
@@ -102,7 +100,7 @@ def envelopes(recording: Recording, size: int) -> Iterator[tuple[str, list[Trade
 def bars_of(recording: Recording, pair: str) -> Bars:
     """Recompute the closed candles of one pair in exact decimals, by the judge's code and not by the fold's."""
     rows = [
-        Row(trade.ts_ns, trade.trade_id, Decimal(repr(trade.price)), _qty(trade), trade.side)
+        Row(trade.ts_ns, trade.trade_id, Decimal(repr(trade.price)), Decimal(repr(trade.qty)), trade.side)
         for trade in recording.trades
         if trade.pair == pair
     ]
@@ -111,10 +109,6 @@ def bars_of(recording: Recording, pair: str) -> Bars:
     for timeframe, step_ms in STEPS_MS.items():
         del bars[timeframe, closed_at_ms - closed_at_ms % step_ms]  # still open when the topic ends
     return bars
-
-
-def _qty(trade: Trade) -> Decimal:
-    return Decimal(repr(trade.qty)).quantize(KRAKEN_QTY)
 
 
 def candles_of(pair: str, bars: Bars) -> list[Candle]:

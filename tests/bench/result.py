@@ -100,7 +100,7 @@ def write(result: dict[str, Any], file: Path) -> None:
 def show(result: dict[str, Any], console: Console) -> None:
     """Print the result as a table with the machine under it."""
     table = Table(title=f"replay: {result['trades']:,} trades, one worker", title_justify="left")
-    for name in ("job", "a record", "trades/s", "to the store", "slowest .. fastest", "runs"):
+    for name in ("job", "size", "trades/s", "stored/s", "slowest .. fastest", "runs"):
         table.add_column(name, justify="left" if name == "job" else "right", no_wrap=True)
     figures, peers = result["figures"], result["peer"]["trades_per_s"]
     for size, speed in figures["trades_per_s"].items():
