@@ -27,7 +27,7 @@ from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 from faust.types import TP
 from mode import Service
 
-from agents.changelogs import Facts, LostStateError, Place, Verdict, is_plain, judge, mark_key
+from agents.changelogs import Facts, LostStateError, Place, Verdict, is_plain, judge
 from agents.state_store import StateStore, StateTable
 from redpanda.errors import TickcastError
 
@@ -81,7 +81,6 @@ class BatchRecovery(Recovery):
             if not records:
                 return
         changes: dict[bytes, bytes | None] = {record.key: record.value for record in records}
-        changes.pop(mark_key(tp.partition), None)
         reached = records[-1].offset
         self._store(tp).apply(tp.partition, changes, reached)
         offsets[tp] = reached
@@ -148,7 +147,8 @@ class BatchRecovery(Recovery):
         ends = await consumer.highwaters(*tps)
         for tp in sorted(tps):
             table = cast(StateTable, self.tp_to_table[tp])
-            place = Place(self._store(tp).persisted_offset(tp), first[tp] or 0, ends[tp] or 0)
+            store = self._store(tp)
+            place = Place(store.persisted_offset(tp), first[tp] or 0, ends[tp] or 0, mark=store.mark(tp.partition))
             if is_plain(place):
                 continue
             committed = await _committed(consumer, TopicPartition(table.source, tp.partition))
@@ -167,16 +167,17 @@ class BatchRecovery(Recovery):
                 )
 
     async def _judge_closer(self, tp: TP, table: StateTable, place: Place) -> tuple[Verdict, str]:
-        if judge(place, marked=False, has_outputs=True)[0] is not Verdict.LOST:
-            return judge(place, marked=False, has_outputs=True)
+        found = judge(place, mark=None, whole=False, has_outputs=True)
+        if found[0] is not Verdict.LOST:
+            return found
         self._asking = True
         try:
             facts = self.tables.facts
-            marked = await asyncio.to_thread(facts.is_marked, tp.topic, tp.partition)
+            tally = await asyncio.to_thread(facts.tally, tp.topic, tp.partition)
             has_outputs = await asyncio.to_thread(facts.has_records, table.outputs, tp.partition)
         finally:
             self._asking = False
-        return judge(place, marked=marked, has_outputs=has_outputs)
+        return judge(place, mark=tally.mark, whole=tally.is_whole, has_outputs=has_outputs)
 
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Counter[TP], title: str) -> None:
         # Faust seeks to the record that it has already.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.stores import rocksdb
@@ -12,6 +12,7 @@ from faust.streams import current_event
 from faust.types import TP
 from faust.types.tables import CollectionT
 
+from agents.changelogs import mark_key, rows_header
 from tables import rocks
 
 __all__ = ["StateStore", "StateTable"]
@@ -29,12 +30,20 @@ class StateStore(rocksdb.Store):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reached: dict[int, int | None] = {}
+        self._keys: dict[int, set[bytes]] = {}
+        """Keys of the partitions that are being written to."""
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Give the last changelog offset in the folder; None for an empty one."""
         self._db_for_partition(tp.partition)
         reached = self._reached[tp.partition]
         return reached if reached is not None and reached >= 0 else None
+
+    def mark(self, partition: int) -> bytes | None:
+        """Give the mark of the last rebuild that the folder has seen."""
+        with _Damage(self, partition):
+            found: bytes | None = self._db_for_partition(partition).get(mark_key(partition))
+        return found
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
         """Note that the broker has an own record; the row has been in the folder since it was sent."""
@@ -56,9 +65,24 @@ class StateStore(rocksdb.Store):
         self._reached[partition] = last
 
     def _write(self, partition: int, changes: Mapping[bytes, bytes | None], offset: int) -> None:
+        if changes:
+            self._keys.pop(partition, None)
         with _Damage(self, partition):
             rocks.write(self._db_for_partition(partition), changes, offset)
         self._reached[partition] = offset
+
+    def count_with(self, partition: int, key: bytes, *, present: bool) -> int:
+        """Count the rows that the partition has once this one is written, or deleted."""
+        keys = self._keys.get(partition)
+        if keys is None:
+            with _Damage(self, partition):
+                keys = {known for known, _ in rocks.rows(self._db_for_partition(partition))}
+            self._keys[partition] = keys
+        if present:
+            keys.add(key)
+        else:
+            keys.discard(key)
+        return len(keys)
 
     def wipe_partition(self, partition: int) -> None:
         """Delete the folder of a partition; it is made again, empty, at the next use."""
@@ -103,6 +127,7 @@ class StateStore(rocksdb.Store):
     def _close(self, partition: int) -> None:
         db = self._dbs.pop(partition, None)
         self._reached.pop(partition, None)
+        self._keys.pop(partition, None)
         if db is not None:
             db.close()
 
@@ -142,6 +167,24 @@ class StateTable(faust.Table[bytes, bytes]):
         """Topic whose committed offsets the rows go with."""
         self.outputs = outputs
         """Topics that the stage of this table sends to, same partition: proof that there were rows."""
+
+    def send_changelog(
+        self, partition: int | None, key: Any, value: Any, key_serializer: Any = None, value_serializer: Any = None
+    ) -> Any:
+        """Send a change as Faust does, and with it how many rows there are: see agents/changelogs.py."""
+        if partition is None:
+            raise TypeError("a row lies in the partition of the chunk that it comes from")
+        rows = cast(StateStore, self.data).count_with(partition, key, present=value is not None)
+        return self.changelog_topic.send_soon(
+            key=key,
+            value=value,
+            partition=partition,
+            headers=rows_header(rows),
+            key_serializer=key_serializer or self.key_serializer,
+            value_serializer=value_serializer or self.value_serializer,
+            callback=self._on_changelog_sent,
+            eager_partitioning=True,
+        )
 
     def _new_store_by_url(self, url: Any) -> Any:
         return StateStore(

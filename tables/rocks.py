@@ -10,6 +10,7 @@ import fcntl
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -18,6 +19,7 @@ import rocksdict
 from redpanda.errors import TickcastError
 
 __all__ = [
+    "NO_ROW",
     "OFFSET_KEY",
     "DamagedStateError",
     "Folder",
@@ -28,6 +30,7 @@ __all__ = [
     "offset_of",
     "open_folder",
     "open_or_wipe",
+    "reading",
     "rows",
     "wipe",
     "write",
@@ -35,12 +38,15 @@ __all__ = [
 
 OFFSET_KEY: Final = b"__faust\0offset__"
 """Faust's key for the changelog offset up to which a folder is filled."""
+NO_ROW: Final = b"__tickcast\0"
+"""How the keys begin under which tickcast keeps what is no row."""
 _DAMAGED: Final = "DAMAGED"
 _NAME: Final = re.compile(r"(?P<table>.+)-(?P<partition>\d+)\.db")
 # For every partition; Faust's defaults would take a cache of 2 GiB for each.
 _WRITE_BUFFER_BYTES: Final = 4 << 20
 _CACHE_BYTES: Final = 8 << 20
 _OPEN_FILES: Final = 64
+_OPEN_TRIES: Final = 3
 _BLOOM_BITS: Final = 10
 _FOOTER: Final = (0x88E241B785F4CFF7).to_bytes(8, "little")
 """Last bytes of a table file that was written to its end."""
@@ -73,6 +79,41 @@ def open_folder(path: Path, *, read_only: bool = False) -> Any:
     """Open a folder; read-only works beside a running worker, on what it had written at this moment."""
     access = rocksdict.AccessType.read_only() if read_only else rocksdict.AccessType.read_write()
     return rocksdict.Rdict(str(path), options=_options(), access_type=access)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Any]:
+    """Open a folder read-only for the block; a worker may be writing to it.
+
+    Raises
+    ------
+    DamagedStateError
+        RocksDB finds it broken, now or while the block reads.
+
+    """
+    try:
+        db = _opened_to_read(path)
+        try:
+            yield db
+        finally:
+            db.close()
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        raise DamagedStateError(
+            f"the RocksDB folder {path} is damaged ({_one_line(error)}): the next start of its worker fills it again"
+        ) from error
+
+
+def _opened_to_read(path: Path) -> Any:
+    """Try again where files have gone while they were being opened: a running worker compacts."""
+    for _ in range(_OPEN_TRIES - 1):
+        try:
+            return open_folder(path, read_only=True)
+        except Exception as error:
+            if not is_damage(error):
+                raise
+    return open_folder(path, read_only=True)
 
 
 def _options() -> Any:
@@ -182,7 +223,7 @@ def rows(db: Any) -> Iterator[tuple[bytes, bytes]]:
     walk.seek_to_first()
     while walk.valid():
         key = walk.key()
-        if key != OFFSET_KEY:
+        if key != OFFSET_KEY and not key.startswith(NO_ROW):
             yield key, walk.value()
         walk.next()
     walk.status()

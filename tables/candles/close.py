@@ -68,6 +68,7 @@ class Closer:
             for timeframe, opens in self._changed.items()
             if opens
             for open_ms in sorted(opens)
+            if open_ms >= self._state.publish_from_ms
         ]
 
     def _correct(self, open_ms: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from redpanda.errors import ConfigError
 from tables.candles.ranges import add_range
 from tables.candles.rules import CHILD_OF, STEP_MS
 from tables.candles.window import Window
@@ -18,7 +19,7 @@ from tables.records import TIMEFRAMES
 
 __all__ = ["PairState", "load_state", "state_key"]
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[Any])
 
@@ -38,6 +39,7 @@ class PairState:
         "frontier_ms",
         "last_traded_ms",
         "max_ts_ns",
+        "publish_from_ms",
         "tail_close",
         "tail_source",
         "unclosed",
@@ -54,6 +56,8 @@ class PairState:
         """Those of them whose window has left the state."""
         self.as_of_ms = 0
         """Append time of the newest record of the pair in the log (ms): how far this state has come."""
+        self.publish_from_ms = 0
+        """Candles that open earlier are not sent (ms): a rebuild has seen only part of their trades."""
         self.max_ts_ns = 0
         self.frontier_ms = -1
         """Minutes that end at or before it are closed; -1 before the first trade."""
@@ -74,6 +78,7 @@ class PairState:
             (
                 _FORMAT,
                 self.as_of_ms,
+                self.publish_from_ms,
                 self.max_ts_ns,
                 self.frontier_ms,
                 self.last_traded_ms,
@@ -86,14 +91,27 @@ class PairState:
 
 
 def load_state(pair: str, get: Callable[[bytes], bytes | None]) -> PairState:
-    """Read a pair from the table; an unknown pair gives an empty state."""
+    """Read a pair from the table; an unknown pair gives an empty state.
+
+    Raises
+    ------
+    ConfigError
+        The row was written by another version of tickcast.
+
+    """
     state = PairState()
     value = get(state_key(pair))
     if value is None:
         return state
+    found, *fields = _decoder.decode(value)
+    if found != _FORMAT:
+        raise ConfigError(
+            f"the state of {pair} has format {found} and this version of tickcast reads {_FORMAT}: stop all workers, "
+            "compute it again with `tickcast rebuild`, and start them"
+        )
     (
-        _,
         state.as_of_ms,
+        state.publish_from_ms,
         state.max_ts_ns,
         state.frontier_ms,
         state.last_traded_ms,
@@ -101,7 +119,7 @@ def load_state(pair: str, get: Callable[[bytes], bytes | None]) -> PairState:
         state.tail_source,
         state.evicted,
         rows,
-    ) = _decoder.decode(value)
+    ) = fields
     for windows, packed in zip(state.windows.values(), rows, strict=True):
         for fields in packed:
             window = Window.unpack(fields)

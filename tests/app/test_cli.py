@@ -11,7 +11,20 @@ import pytest
 
 from app.ports import HOST
 
-COMMANDS = ("demo", "ingest", "worker", "train", "api", "sim", "replay", "doctor", "topics", "store")
+COMMANDS = (
+    "demo",
+    "ingest",
+    "worker",
+    "train",
+    "api",
+    "sim",
+    "replay",
+    "doctor",
+    "topics",
+    "store",
+    "state",
+    "rebuild",
+)
 
 
 def tickcast(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +60,7 @@ def test_help_is_instant_and_names_every_command(tmp_path: Path) -> None:
     assert min(took) < 0.5
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("topics", "store")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("topics", "store", "state")])
 def test_help_of_every_command_shows_examples(command: str, tmp_path: Path) -> None:
     done = tickcast(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -150,6 +163,9 @@ def test_doctor_tells_how_to_mend_what_is_missing(tmp_path: Path) -> None:
         ("store", "migrate"),
         ("store", "status"),
         ("store", "verify"),
+        ("state", "inspect"),
+        ("state", "rebuild"),
+        ("state", "reset"),
     ],
 )
 def test_help_of_every_subcommand_shows_examples(words: tuple[str, str], tmp_path: Path) -> None:

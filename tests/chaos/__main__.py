@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.chaos.blows import LEFT_OUT, strike
+from tests.chaos.blows import strike
 from tests.chaos.evidence import collect
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.report import Run, as_table, ledger
@@ -39,7 +39,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 31)
     folder = Path(tempfile.mkdtemp(prefix="tickcast-chaos-"))
-    steps = schedule(options.kills, seed, LEFT_OUT)
+    steps = schedule(options.kills, seed)
     print(f"seed {seed}: {len(steps)} blows, {options.kills} of them kills of a worker; logs in {folder}", flush=True)
     try:
         run, verdict = _run(folder, steps, seed)
@@ -91,6 +91,7 @@ def _run(folder: Path, steps: list[Step], seed: int) -> tuple[Run, Verdict]:
         _strike_all(run, stack, steps, SHORT_STORE_DOWN_S if kills < LONG_RUN_KILLS else STORE_DOWN_S)
         feed.finish()
         print(f"{run.seconds():6.1f} s  the last trade is published; waiting for the worker to be done", flush=True)
+        stack.wait_repaired()
         run.unsettled = stack.settle(SETTLE_S)
         if run.unsettled:
             run.notes.append(run.unsettled)
@@ -99,7 +100,7 @@ def _run(folder: Path, steps: list[Step], seed: int) -> tuple[Run, Verdict]:
         found = collect(stack.settings, stack.store_settings, stack.members[0].tables, feed.acknowledged)
     finally:
         stack.close()
-    run.recoveries_s, run.exits = stack.recoveries_s, stack.exits
+    run.recoveries_s, run.exits, run.rebuilds = stack.recoveries_s, stack.exits, stack.repair.done
     run.exits_without_broker, run.kills_at_work = stack.exits_without_broker, stack.kills_at_work
     run.notes += [f"ended of itself: {told}" for told in stack.exits]
     verdict = judge(found)

@@ -10,17 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import BrokerResponseError
-
-from redpanda.admin import connect, last_records
+from redpanda.admin import Tail, last_records
 from tests.chaos.evidence import CHANGELOGS, EVERYTHING
 from tests.chaos.schedule import Kind, Step
 from tests.chaos.stack import SESSION_S, Member, Stack
-from tests.support.waiting import wait_for
+from tests.support.changelog import cut_head
 
-__all__ = ["BLOWS", "LEFT_OUT", "strike"]
+__all__ = ["BLOWS", "strike"]
 
 WAIT_LIVE_S: Final = 20.0
 """How long a blow that is meant for a working worker waits for one."""
@@ -29,6 +25,7 @@ Blow = Callable[[Stack, random.Random, float], str]
 
 def strike(stack: Stack, step: Step, store_down_s: float) -> str:
     """Deal one blow; `store_down_s`: how long the store stays away."""
+    stack.wait_repaired()
     return BLOWS[step.kind](stack, random.Random(step.seed), store_down_s)
 
 
@@ -103,36 +100,39 @@ def _stall(stack: Stack, chance: random.Random, _: float) -> str:
 def _changelog(stack: Stack, chance: random.Random, _: float) -> str:
     """Delete only records that later ones of the same keys supersede: what compaction may take, and more at once."""
     table = chance.choice(sorted(CHANGELOGS))
-    cuts: dict[TopicPartition, int] = {}
-    gone = 0
+    cuts, gone = {}, 0
     for partition, rows in last_records(stack.settings, CHANGELOGS[table], EVERYTHING).items():
-        last = {row.key: row.offset for row in rows}
-        if last and (cut := min(last.values())) > rows[0].offset:
-            cuts[TopicPartition(CHANGELOGS[table], partition)] = cut
+        if rows and (cut := _oldest_that_counts(rows)) > rows[0].offset:
+            cuts[partition] = cut
             gone += sum(row.offset < cut for row in rows)
     if cuts:
-        _delete_records(stack, CHANGELOGS[table], cuts)
+        cut_head(stack.settings, CHANGELOGS[table], cuts)
     return f"{table}: {gone} superseded records of {len(cuts)} partitions"
 
 
-def _delete_records(stack: Stack, topic: str, cuts: dict[TopicPartition, int]) -> None:
-    """Delete below the cuts; a compacted topic allows that only while its policy says `delete` as well."""
-    with connect(stack.settings) as admin:
-        for policy in ("compact,delete", "compact"):
-            config = {"cleanup.policy": policy, "retention.ms": "-1"}
-            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
-            if policy != "compact":
-                wait_for(lambda: _is_deleted(admin, cuts), 20, every_s=0.1)
+def _loss(stack: Stack, chance: random.Random, _: float) -> str:
+    """Delete records that count, and every folder with a copy: only `tickcast rebuild` has an answer (repair.py)."""
+    table = chance.choice(sorted(CHANGELOGS))
+    with stack.lock:
+        members = stack.wanted()
+        for member in members:
+            if member.running:
+                member.worker.kill()
+        cuts = {}
+        for partition, rows in last_records(stack.settings, CHANGELOGS[table], EVERYTHING).items():
+            if rows:
+                cuts[partition] = chance.randint(_oldest_that_counts(rows), rows[-1].offset) + 1
+        if cuts:
+            cut_head(stack.settings, CHANGELOGS[table], cuts)
+        for member in members:
+            shutil.rmtree(member.tables, ignore_errors=True)
+            member.start()
+    return f"{table}: {len(cuts)} partitions, folders of {len(members)} workers"
 
 
-def _is_deleted(admin: KafkaAdminClient, cuts: dict[TopicPartition, int]) -> bool:
-    try:
-        admin.delete_records(cuts)
-    except BrokerResponseError as error:  # the new policy takes a moment to arrive
-        if "PolicyViolation" not in str(error):
-            raise
-        return False
-    return True
+def _oldest_that_counts(rows: list[Tail]) -> int:
+    """Give the offset of the first record that none of the same key follows."""
+    return min({row.key: row.offset for row in rows}.values())
 
 
 def _store(stack: Stack, _: random.Random, down_s: float) -> str:
@@ -171,10 +171,8 @@ BLOWS: Final[dict[Kind, Blow]] = {
     Kind.BROKER: _broker,
     Kind.STALL: _stall,
     Kind.CHANGELOG: _changelog,
+    Kind.LOSS: _loss,
     Kind.STORE: _store,
     Kind.JOIN: _join,
     Kind.LEAVE: _leave,
 }
-LEFT_OUT: Final = frozenset({Kind.CHANGELOG})
-"""Kinds that are not dealt. CHANGELOG: a worker that meets a cut head with an empty folder cannot know that nothing was
-lost, and ends on purpose (docs/adr/0012-recovery.md); a wiped folder follows in every run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from clickhouse_connect.driver import Client
 from rocksdict import AccessType, Options, Rdict
@@ -24,8 +24,8 @@ CHANGELOGS: Final = {
 }
 """Topic by table."""
 EVERYTHING: Final = 1 << 60
-FAUSTS_OWN: Final = b"__faust\0"
-"""Begin of the keys that Faust keeps for itself."""
+NO_ROWS: Final = (b"__faust\0", b"__tickcast\0")
+"""How the keys begin that Faust and `tickcast rebuild` keep for themselves."""
 PRICES: Final = "open, high, low, close, volume, quote_volume, buy_volume, trades, vwap"
 AT: Final = "toUnixTimestamp64Milli(open_time)"
 WANTED: Final = {
@@ -70,7 +70,7 @@ def collect(broker: BrokerSettings, store: StoreSettings, databases: Path, ackno
     for table, topic in CHANGELOGS.items():
         found.changelogs[table] = {}
         for rows in last_records(broker, topic, EVERYTHING).values():
-            found.changelogs[table] |= {row.key: row.value for row in rows if row.key is not None and row.value}
+            found.changelogs[table] |= {row.key: row.value for row in rows if row.value and _is_row(row.key)}
         found.tables[table] = _rocksdb(databases, table, found.broken)
     client = connect(store)
     try:
@@ -79,6 +79,10 @@ def collect(broker: BrokerSettings, store: StoreSettings, databases: Path, ackno
     finally:
         client.close()
     return found
+
+
+def _is_row(key: bytes | None) -> TypeGuard[bytes]:
+    return key is not None and not key.startswith(NO_ROWS)
 
 
 def _values(broker: BrokerSettings, topic: str) -> list[bytes]:
@@ -100,6 +104,6 @@ def _rocksdb(databases: Path, table: str, broken: list[str]) -> dict[bytes, byte
             broken.append(f"{folder}: {error}")
             continue
         rows: Any = opened.items()  # bytes in raw mode
-        found |= {key: value for key, value in rows if not key.startswith(FAUSTS_OWN)}
+        found |= {key: value for key, value in rows if _is_row(key)}
         opened.close()
     return found

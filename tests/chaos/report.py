@@ -25,6 +25,7 @@ class Run:
     exits: list[str] = field(default_factory=list)
     exits_without_broker: int = 0
     kills_at_work: int = 0
+    rebuilds: int = 0
     unsettled: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -66,6 +67,7 @@ def as_table(run: Run, verdict: Verdict) -> Table:
         )
     table.add_row("workers that ended of themselves", f"{len(run.exits):,}")
     table.add_row("the same while the broker was away", f"{run.exits_without_broker:,}")
+    table.add_row("rebuilds because rows were lost", f"{run.rebuilds:,}")
     table.add_section()
     for place in PLACES:
         counts = (verdict.lost[place], verdict.double[place], verdict.different[place])

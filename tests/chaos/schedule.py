@@ -18,6 +18,7 @@ class Kind(StrEnum):
     BROKER = "broker killed and restarted"
     STALL = "worker stopped past its session"
     CHANGELOG = "changelog truncated at its head"
+    LOSS = "changelog cut behind its rows, RocksDB folders deleted"
     STORE = "store killed and down"
     JOIN = "another worker joined"
     LEAVE = "a worker left"
@@ -25,7 +26,7 @@ class Kind(StrEnum):
 
 KILLING: Final = (Kind.KILL, Kind.WIPE, Kind.TEAR)
 """What counts as a kill of the worker."""
-_BESIDE: Final = (Kind.BROKER, Kind.STALL, Kind.CHANGELOG, Kind.STORE)
+_BESIDE: Final = (Kind.BROKER, Kind.STALL, Kind.CHANGELOG, Kind.LOSS, Kind.STORE)
 _CYCLE: Final = (Kind.JOIN, Kind.JOIN, Kind.LEAVE, Kind.LEAVE)
 """Rebalances 1-2-3-2-1."""
 _EACH_KILLS: Final = 10

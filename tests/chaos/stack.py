@@ -19,6 +19,7 @@ from redpanda.topics import CANDLES, DEAD_LETTERS, FEATURES, TRADES, TRADES_LATE
 from tables.clickhouse import client as clickhouse
 from tables.clickhouse import migrate
 from tables.clickhouse.settings import StoreSettings
+from tests.chaos.repair import Repair
 from tests.support.store import StoreProcess
 from tests.support.worker import Worker
 
@@ -95,6 +96,15 @@ class Stack:
         self.settings = BrokerSettings(broker_url=self.broker.url)
         self.store = StoreProcess(folder)
         self.members = [Member(number, folder, self.broker.url, self.store) for number in range(WORKERS)]
+        self.repair = Repair(
+            {
+                "TICKCAST_HOME": str(folder),
+                "TICKCAST_BROKER_URL": self.broker.url,
+                "TICKCAST_CLICKHOUSE_URL": f"local://{self.store.folder}",
+                "TICKCAST_STORE_PORT": str(self.store.port),
+            },
+            folder / "rebuild.log",
+        )
         self.failure: BaseException | None = None
         self._broker_down = False
         self._ending = threading.Event()
@@ -127,6 +137,11 @@ class Stack:
         while not member.live and time.monotonic() < deadline_s:
             self.pause(LOOK_EVERY_S)
         return member.live
+
+    def wait_repaired(self) -> None:
+        """Wait while the operator has all workers stopped."""
+        while self.repair.needed:
+            self.pause(LOOK_EVERY_S)
 
     def pause(self, for_s: float) -> None:
         """Let it run for so long; raise what broke the keeper meanwhile."""
@@ -183,6 +198,11 @@ class Stack:
         if self.store_back_s is not None and now_s >= self.store_back_s:
             self.store_back_s = None
             self.store.start()
+        if self.repair.needed:
+            if self.repair.step([member.worker for member in self.members], now_s):
+                for member in self.wanted():
+                    member.start()
+            return
         for member in self.wanted():
             if not member.running:
                 self._revive(member, now_s)
@@ -202,6 +222,8 @@ class Stack:
                 self.exits.append(
                     f"worker {member.number} (exit code {member.worker.exit_code}): {member.last_words()}"
                 )
+            if "has lost rows" in member.last_words():
+                self.repair.begin(now_s)
             pause_s = min(FIRST_BACKOFF_S * 2**member.failed_starts, LAST_BACKOFF_S)
             member.failed_starts += 1
             member.live, member.not_before_s = False, now_s + pause_s
@@ -227,6 +249,7 @@ class Stack:
         for member in self.members:
             member.worker.signal(signal.SIGCONT)  # a stopped process does not hear SIGTERM
             member.worker.close()
+        self.repair.close()
         if self.store.process is not None and self.store.process.poll() is None:
             self.store.kill()
         self.broker.stop()
