@@ -1,0 +1,76 @@
+"""Trades that come again, too late, or broken: each has one outcome, and the rest goes on."""
+
+from __future__ import annotations
+
+from tables.candles import PairCandles
+from tests.support.candle_fold import FOREVER_NS, NOTHING, PAIR, RULES, START_NS, Candles, Table, collect, trade
+
+
+def test_replayed_trade_changes_nothing() -> None:
+    table = Table()
+    candles: Candles = {}
+    fold = PairCandles(PAIR, RULES, table.get)
+    fold.apply([trade(1, 0), trade(2, 1_000)], FOREVER_NS)
+    fold.settle()
+    fold.apply([trade(1, 0), trade(2, 1_000)], FOREVER_NS)
+    output = fold.settle()
+    assert (output.applied, output.duplicates, output.candles) == (0, 2, [])
+    collect(fold, candles, table)
+
+
+def test_duplicate_of_an_evicted_trade_is_a_duplicate_and_not_late() -> None:
+    fold = PairCandles(PAIR, RULES, NOTHING.get)
+    fold.apply([trade(1, 0), trade(2, 7_200_000)], FOREVER_NS)
+    fold.settle()
+    fold.apply([trade(1, 0)], FOREVER_NS)
+    output = fold.settle()
+    assert (output.duplicates, output.late) == (1, [])
+
+
+def test_late_trade_revises_its_minute_and_the_larger_candles() -> None:
+    fold = PairCandles(PAIR, RULES, NOTHING.get)
+    fold.apply([trade(1, 0, 100.0), trade(3, 400_000, 101.0)], FOREVER_NS)
+    first = {(candle.timeframe, candle.open_ms): candle for candle in fold.settle().candles}
+    fold.apply([trade(2, 30_000, 120.0)], FOREVER_NS)
+    revised = {(candle.timeframe, candle.open_ms): candle for candle in fold.settle().candles}
+    start_ms = START_NS // 1_000_000
+    assert first["1m", start_ms].revision == 0
+    assert revised["1m", start_ms].revision == 1
+    assert revised["1m", start_ms].close == 120.0
+    assert revised["1m", start_ms + 60_000].close == 120.0
+    assert revised["1m", start_ms + 60_000].synthetic
+    assert revised["5m", start_ms].high == 120.0
+    assert revised["5m", start_ms].revision == 1
+
+
+def test_trade_older_than_the_state_goes_to_late() -> None:
+    fold = PairCandles(PAIR, RULES, NOTHING.get)
+    fold.apply([trade(1, 0), trade(9, 7_200_000), trade(2, 1_000)], FOREVER_NS)
+    output = fold.settle()
+    assert [late.trade.trade_id for late in output.late] == [2]
+    assert output.applied == 2
+
+
+def test_bad_trades_are_refused_with_a_reason_and_the_rest_goes_on() -> None:
+    fold = PairCandles(PAIR, RULES, NOTHING.get)
+    bad = [
+        trade(2, 0, 0.0),
+        trade(3, 0, -1.0),
+        trade(4, 0, float("nan")),
+        trade(5, 0, 1.0, float("inf")),
+        trade(6, 0, 1.0, 0.0),
+        trade(0, 0),
+        trade(7, 9_000_000),
+    ]
+    fold.apply([trade(1, 0), *bad, trade(8, 10)], START_NS + 60_000 * 1_000_000)
+    output = fold.settle()
+    assert output.applied == 2
+    assert [reason for _, reason in output.refused] == [
+        "price-not-positive",
+        "price-not-positive",
+        "price-not-finite",
+        "qty-not-finite",
+        "qty-not-positive",
+        "trade-id-not-positive",
+        "future-timestamp",
+    ]
