@@ -13,17 +13,24 @@ from tables.records import Trade
 from tests.support.candle_fold import FOREVER_NS, NOTHING, PAIR, RULES, SIDES, START_NS, trade
 
 
+def in_order(chance: random.Random) -> list[Trade]:
+    step_ms = chance.choice([[0, 1, 40], [0, 900, 3_000], [500, 30_000, 200_000]])
+    at_ms, feed = 0, []
+    for number in range(1, chance.randrange(30, 400)):
+        at_ms += chance.choice(step_ms)
+        # Eight decimals to the last bit: with more there is no run.
+        qty = round(chance.expovariate(1) + 1e-8, 8)
+        feed.append(trade(number, at_ms, round(100 * chance.gauss(1, 0.01), 2), qty, chance.choice(SIDES)))
+    return feed
+
+
 @settings(max_examples=300, deadline=None, print_blob=True)
 @given(st.integers(0, 1 << 32))
 def test_run_of_trades_does_what_they_do_one_by_one(seed: int) -> None:
     """Long stretches in order, broken by holes, repeats, disorder, faults and odd numbers, at any cut."""
     chance = random.Random(seed)
-    step_ms = chance.choice([[0, 1, 40], [0, 900, 3_000], [500, 30_000, 200_000]])
-    at_ms, feed = 0, []
-    for number in range(1, chance.randrange(30, 400)):
-        at_ms += chance.choice(step_ms)
-        qty = round(chance.expovariate(1), 8) + 1e-8
-        feed.append(trade(number, at_ms, round(100 * chance.gauss(1, 0.01), 2), qty, chance.choice(SIDES)))
+    feed = in_order(chance)
+    at_ms = (feed[-1].ts_ns - START_NS) // 1_000_000
     for _ in range(chance.choice([0, 0, 1, 3])):
         at, other = chance.randrange(len(feed)), chance.randrange(len(feed))
         one = feed[at]
@@ -54,6 +61,7 @@ def test_run_of_trades_does_what_they_do_one_by_one(seed: int) -> None:
 
 def test_run_in_order_is_folded_by_columns() -> None:
     """Or else the test above would compare a path with itself."""
+    assert as_run(in_order(random.Random(1)), PAIR, 1, 0, FOREVER_NS) is not None
     history = [trade(number, number * 900, 100.25, 0.5) for number in range(1, 2_000)]
     run = as_run(history, PAIR, 1, 0, FOREVER_NS)
     assert run is not None
