@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tables.candles import PairCandles
 from tests.support.candle_fold import FOREVER_NS, NOTHING, PAIR, RULES, START_NS, Candles, Table, collect, trade
 
@@ -19,12 +21,14 @@ def test_replayed_trade_changes_nothing() -> None:
 
 
 def test_duplicate_of_an_evicted_trade_is_a_duplicate_and_not_late() -> None:
-    fold = PairCandles(PAIR, RULES, NOTHING.get)
+    table = Table()
+    fold = PairCandles(PAIR, RULES, table.get)
     fold.apply([trade(1, 0), trade(2, 7_200_000)], FOREVER_NS)
-    fold.settle()
-    fold.apply([trade(1, 0)], FOREVER_NS)
-    output = fold.settle()
-    assert (output.duplicates, output.late) == (1, [])
+    table.write(fold.settle().row)
+    for one in (fold, PairCandles(PAIR, RULES, table.get)):
+        one.apply([trade(1, 0)], FOREVER_NS)
+        output = one.settle()
+        assert (output.duplicates, output.late) == (1, [])
 
 
 def test_late_trade_revises_its_minute_and_the_larger_candles() -> None:
@@ -74,3 +78,22 @@ def test_bad_trades_are_refused_with_a_reason_and_the_rest_goes_on() -> None:
         "trade-id-not-positive",
         "future-timestamp",
     ]
+
+
+def test_minute_leaves_the_state_at_the_very_nanosecond() -> None:
+    old_ms = 60_000 + RULES.lateness_ms + RULES.retention_ms
+    for before_ns, is_late in ((0, True), (1, False)):
+        fold = PairCandles(PAIR, RULES, NOTHING.get)
+        newest = replace(trade(9, old_ms), ts_ns=trade(9, old_ms).ts_ns - before_ns)
+        fold.apply([newest, trade(1, 59_999), trade(2, 60_000)], FOREVER_NS)
+        output = fold.settle()
+        assert [late.trade.trade_id for late in output.late] == ([1] if is_late else [])
+        assert output.applied == 3 - is_late
+
+
+def test_older_minute_that_comes_before_any_is_closed_is_closed_at_once() -> None:
+    """Its watermark has passed: it must not wait for the next trade."""
+    fold = PairCandles(PAIR, RULES, NOTHING.get)
+    fold.apply([trade(2, 300_000), trade(1, 0)], FOREVER_NS)
+    minutes = [candle for candle in fold.settle().candles if candle.timeframe == "1m"]
+    assert [(candle.trades, candle.closed_by) for candle in minutes] == [(1, "watermark")] + [(0, "watermark")] * 3
