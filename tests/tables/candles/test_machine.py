@@ -168,6 +168,8 @@ class CandleMachine(RuleBasedStateMachine):
         for _ in range(2):
             partition.tick(0, feed_alive=True)
         partition.now_ms += 400 * DAY_MS
+        for one in partition.pairs.values():
+            one.restart()
         partition.tick(0, feed_alive=True)
         for one in partition.pairs.values():
             if one.model.taken:

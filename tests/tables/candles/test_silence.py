@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from tables.candles import CandleRules, PairCandles
-from tests.support.candle_fold import FOREVER_NS, NOTHING, PAIR, RULES, START_NS, trade
+from tests.support.candle_fold import FOREVER_NS, NOTHING, PAIR, RULES, START_NS, Table, trade
 
 
 def test_idle_live_pair_runs_on_with_the_clock() -> None:
@@ -59,3 +59,14 @@ def test_clock_that_is_an_hour_back_opens_nothing_again() -> None:
     output = fold.settle(start_ms - 3_600_000)
     assert (output.candles, output.row) == ([], None)
     assert fold.state.frontier_ms == start_ms + 120_000
+
+
+def test_larger_candles_of_an_ended_history_close_after_a_restart() -> None:
+    """Their minutes were closed before it: only the larger windows are open, and nothing else will touch them."""
+    table = Table()
+    fold = PairCandles(PAIR, RULES, table.get)
+    fold.apply([trade(1, 0)], FOREVER_NS)
+    table.write(fold.settle(START_NS // 1_000_000 + 70_000, feed_alive=False).row)
+    fold = PairCandles(PAIR, RULES, table.get)
+    candles = fold.settle(START_NS // 1_000_000 + 8 * 86_400_000).candles
+    assert [candle.timeframe for candle in candles] == ["5m", "15m", "1h", "4h", "1d"]
