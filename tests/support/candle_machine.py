@@ -41,7 +41,10 @@ class OnePair:
         self.fold = PairCandles(pair, MACHINE_RULES, table.get)
 
     def restart(self) -> None:
+        """Take the state from its bytes, which tell all of it."""
         self.fold = PairCandles(self.pair, MACHINE_RULES, self.table.get)
+        row = self.table.get(state_key(self.pair))
+        assert row is None or self.fold.state.pack() == row
 
     def fall_back(self, at: int, log: Sequence[Entry]) -> None:
         """Have the state of a row again, and none of what came after it."""
@@ -156,6 +159,9 @@ class Partition:
         watermark_ms = one.folded.newest_ms - MACHINE_RULES.lateness_ms
         assert one.line.frontier_ms == max(before_ms, self._closed_until(one, watermark_ms))
         one.assert_ids()
+        # What no trade can change has left: of minutes, all but those of the 5 minutes around the edge.
+        edge_ms = watermark_ms - MACHINE_RULES.retention_ms
+        assert output.row is None or min(one.fold.state.windows["1m"]) > edge_ms - 5 * MINUTE_MS
         return output
 
     @staticmethod

@@ -156,7 +156,7 @@ class CandleMachine(RuleBasedStateMachine):
     # What must hold.
 
     @invariant()
-    def what_is_in_hand_is_what_is_in_the_table(self) -> None:
+    def holes_are_known_exactly(self) -> None:
         for one in self.partition.pairs.values():
             one.assert_ids()
 
