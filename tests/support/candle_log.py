@@ -15,7 +15,7 @@ from tables.candles import CandleRules
 from tables.records import MINUTE_MS, TIMEFRAME_MS, Candle, Trade
 from tests.support.reference import FIELDS, Row, reference_candles
 
-__all__ = ["DUPLICATE", "FUTURE", "LATE", "TAKEN", "Entry", "PairModel", "made_trade", "ranges_of", "row_of"]
+__all__ = ["DUPLICATE", "FUTURE", "LATE", "TAKEN", "Entry", "Folded", "PairModel", "made_trade", "ranges_of", "row_of"]
 
 TAKEN, DUPLICATE, LATE, FUTURE = "taken", "duplicate", "late", "future-timestamp"
 _NS = 1_000_000
