@@ -67,7 +67,7 @@ class CandlesStage:
             touched = self._apply(chunk, pairs, letters)
         else:
             touched = self._idle(pairs)
-            now_ms = time.time_ns() // 1_000_000
+            now_ms = self._feed.now_ms(_monotonic_ms())
         outputs = [
             (pair, one.fold.settle(now_ms, feed_alive=self._is_silent(one.fold, now_ms)))
             for pair, one in touched.items()
@@ -93,6 +93,8 @@ class CandlesStage:
             self._pairs[partition] = {
                 pair: _Pair(self._load(pair)) for pair in self._known_pairs() if self._partition(pair) == partition
             }
+            for one in self._pairs[partition].values():
+                self._feed.recall(one.fold.state.as_of_ms, _monotonic_ms())
         return self._pairs[partition]
 
     def _known_pairs(self) -> list[str]:
@@ -138,7 +140,7 @@ class CandlesStage:
                 one = pairs[pair] = _Pair(self._load(pair))
             one.seen_at_s, one.live_due = time.monotonic(), True
             touched[pair] = one
-        self._feed.note(at_ms, trades[-1].ts_ns)
+        self._feed.note(at_ms, trades[-1].ts_ns, _monotonic_ms())
         one.fold.apply(trades, (at_ms + self._rules.future_tolerance_ms) * 1_000_000, at_ms)
 
     def _idle(self, pairs: dict[str, _Pair]) -> dict[str, _Pair]:
@@ -202,6 +204,10 @@ class CandlesStage:
                 self._state.live_close[pair] = candle.close
             one.live_at_s, one.live_due = now_s, False
         return records
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def _refused(chunk: Chunk, trade: Trade, reason: str) -> DeadLetter:

@@ -38,29 +38,28 @@ class FeaturesStage:
             self._folds[partition] = {}
         folds = self._folds[partition]
         candles, letters = self._decoder.decode(chunk, _STAGE)
-        rows: list[Record] = []
-        touched: set[tuple[str, str]] = set()
+        waiting: dict[tuple[str, str], list[Candle]] = {}
         for at, candle in candles:
             if not candle.closed:
                 continue
             if reason := refusal(candle):
                 letters.append(dead_letter(chunk, at, _STAGE, reason, f"candle {candle}"))
                 continue
-            key = (candle.pair, candle.timeframe)
+            waiting.setdefault((candle.pair, candle.timeframe), []).append(candle)
+        rows: list[Record] = []
+        for key, part in waiting.items():
             fold = folds.get(key) or self._load(folds, key)
-            found = fold.apply(candle)
-            if not found:
-                # Older than the ring: the candle is corrected, its features stay as they were.
-                self._state.counters["corrections_too_old"] += 1
-            rows += [(candle.pair.encode(), encode(row)) for row in found]
-            touched.add(key)
+            too_old = fold.too_old
+            rows += [(key[0].encode(), encode(row)) for row in fold.apply_all(part)]
+            # Older than the ring: the candle is corrected, its features stay as they were.
+            self._state.counters["corrections_too_old"] += fold.too_old - too_old
         if not await self._app.owns(chunk):
             return
         await deliver(self._app, FEATURES, partition, rows)
         await deliver_dead_letters(self._app, partition, letters)
         if not await self._app.owns(chunk):
             return
-        for key in sorted(touched):
+        for key in sorted(waiting):
             self._table[features_key(*key)] = folds[key].pack()
         self._state.counters["features"] += len(rows)
         self._state.counters["dead_letters"] += len(letters)

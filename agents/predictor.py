@@ -111,7 +111,10 @@ def forecast(row: Features, model: ForecastModel, now_ms: int) -> Forecast | Non
 
 
 class PredictorStage:
-    """The shell around the models. It keeps no state: a repeated row is answered again, the store keeps the first."""
+    """The shell around the models. A candle is answered once: what is corrected later would know what came after it.
+
+    It stores nothing: rows that come again after a restart are answered again, and the store keeps the first.
+    """
 
     def __init__(self, app: ChunkApp, state: WorkerState, watch: ChampionWatch) -> None:
         self._app = app
@@ -120,6 +123,8 @@ class PredictorStage:
         self._decoder: Decoder[Features] = Decoder(Features)
         self._unanswered: dict[str, tuple[int, Features]] = {}
         """Partition and newest row of each pair, while there is no model to answer it."""
+        self._answered_ms: dict[str, int] = {}
+        """open_ms of the newest row of each pair that was answered in the life of this worker."""
         register(app, state, FEATURES, _STAGE, self.handle)
         app.task(self._follow)
 
@@ -152,9 +157,13 @@ class PredictorStage:
         rows, letters = self._decoder.decode(chunk, _STAGE)
         now_ms = time.time_ns() // 1_000_000
         made: list[Forecast] = []
+        answered_ms = dict(self._answered_ms)
         for at, row in rows:
-            if row.timeframe == "1m":
-                made += self._forecasts(chunk, at, row, now_ms, letters)
+            if row.timeframe == "1m" and not self._is_answered(row, answered_ms.get(row.pair)):
+                found = self._forecasts(chunk, at, row, now_ms, letters)
+                if found:
+                    answered_ms[row.pair] = row.open_ms
+                made += found
         if not await self._app.owns(chunk):
             return
         records: list[Record] = [(one.pair.encode(), encode(one)) for one in made]
@@ -163,6 +172,12 @@ class PredictorStage:
         self._remember(made, now_ms)
         self._state.counters["dead_letters"] += len(letters)
         chunk.done()
+
+    def _is_answered(self, row: Features, answered_ms: int | None) -> bool:
+        if answered_ms is None:
+            # The row that is corrected lies before it in the log: it was answered, unless nothing could be.
+            return row.revision > 0 and bool(self._watch.models)
+        return row.open_ms <= answered_ms
 
     def _forecasts(
         self, chunk: Chunk, at: int, row: Features, now_ms: int, letters: list[DeadLetter]
@@ -188,6 +203,7 @@ class PredictorStage:
         self._state.counters["forecasts"] += len(made)
         for one in made:
             self._state.forecasts[one.pair, one.horizon_s] = msgspec.to_builtins(one)
+            self._answered_ms[one.pair] = max(one.feature_open_ms, self._answered_ms.get(one.pair, -1))
         # A forecast of a candle of long ago, made while history is read, is not yet what a user waits for.
         fresh = any("stale" not in one.reasons or one.source == "replay" for one in made)
         if fresh and self._state.first_forecast_at_ms is None:

@@ -125,7 +125,7 @@ class Features(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """One forecast of one pair and horizon. Immutable: a correction is a new record."""
+    """One forecast of one pair and horizon. Immutable: of a candle that is corrected later there is no second one."""
 
     pair: str
     horizon_s: int

@@ -50,7 +50,7 @@ class Closer:
     def _has_ended(self, now_ms: int) -> bool:
         """Tell whether this is recorded history that is over, and not a live pair that is silent."""
         age_ms = now_ms - self._state.max_ts_ns // 1_000_000
-        return self._state.tail_source == "replay" or age_ms > self._rules.synthetic_gap_max_ms
+        return self._minutes[self._state.newest_ms].source == "replay" or age_ms > self._rules.synthetic_gap_max_ms
 
     def _timer_limit(self, now_ms: int, *, ended: bool, feed_alive: bool) -> int:
         newest_end_ms = self._state.newest_ms + MINUTE_MS

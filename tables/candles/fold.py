@@ -155,7 +155,7 @@ class PairCandles:
                 add_id(ranges, trade_id)
             _add(window, price, qty, ts_ns, trade_id, trade.side)
             output.applied += 1
-            if ts_ns >= close_ns or start_ns < state.frontier_ms * 1_000_000:
+            if max_ts_ns >= close_ns or start_ns < state.frontier_ms * 1_000_000:
                 state.max_ts_ns = max_ts_ns
                 self._close(start_ns // 1_000_000)
                 close_ns = self._next_close_ns()
@@ -176,7 +176,7 @@ class PairCandles:
         Parameters
         ----------
         now_ms
-            Wall clock (ms); given only when the pair is idle and its source is read to the end.
+            The broker's time (ms); given only when the pair is idle and its source is read to the end.
         feed_alive
             Whether other pairs of the feed traded lately: then silence is silence and is filled.
 

@@ -36,7 +36,7 @@ class CandleRules(BaseSettings):
     """Of a silence, this much is filled with synthetic candles (ms); what is longer stays a gap."""
 
     idle_close_ms: int = Field(default=5_000, ge=100, le=3_600_000)
-    """A pair without a trade for this long is closed by the wall clock (ms)."""
+    """A pair without a trade for this long is closed by the clock (ms)."""
 
     idle_fill_max_ms: int = Field(default=86_400_000, ge=0)
     """How long a silent pair of a living feed is filled by the clock (ms); the next trade fills the rest."""

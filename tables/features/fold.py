@@ -7,7 +7,7 @@ holds every bar that a late trade can still correct: then that bar is replaced, 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from math import isfinite, nan
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
@@ -88,6 +88,8 @@ class PairFeatures:
         self.timeframe = timeframe
         self.started_over = False
         """The table held a row of another format or of other features."""
+        self.too_old = 0
+        """Corrections that were not taken (count)."""
         self._catalog = catalog
         self._step_ms = TIMEFRAME_MS[timeframe]  # type: ignore[index]  # a record's timeframe is one of the six
         # A trade belongs to a minute, and the minute to a candle that may open a whole step before it.
@@ -110,22 +112,47 @@ class PairFeatures:
         Of two versions of a candle the one of newer trades counts, of equal ones the later. A candle that came before
         gives its row again; an older version of it gives nothing, and neither does one older than the ring.
         """
-        ring, open_ms = self._ring, candle.open_ms
-        as_of_ms, self._as_of_ms = self._as_of_ms, max(self._as_of_ms, candle.as_of_ms)
-        if not ring or open_ms > ring[-1][0].open_ms:
-            return [self._push(candle)]
-        if open_ms <= self._last.open_ms:
+        return self._apply_run([candle])
+
+    def apply_all(self, candles: Sequence[Candle]) -> list[Features]:
+        """Fold closed candles in the order of the log, like `apply` of each, but give every row once a run.
+
+        A run is of ascending time: a late trade corrects its minute and every silent one behind it, and each of them
+        would give all rows after it again.
+        """
+        rows: list[Features] = []
+        run: list[Candle] = []
+        for candle in candles:
+            if run and candle.open_ms <= run[-1].open_ms:
+                rows += self._apply_run(run)
+                run = []
+            run.append(candle)
+        return rows + self._apply_run(run) if run else rows
+
+    def _apply_run(self, run: Sequence[Candle]) -> list[Features]:
+        ring = self._ring
+        if not ring or run[0].open_ms > ring[-1][0].open_ms:
+            return [self._push_new(candle) for candle in run]
+        known = {bar.open_ms: bar for bar, *_ in ring if bar.open_ms >= run[0].open_ms}
+        taken: dict[int, Candle] = {}
+        changed_ms: int | None = None
+        for candle in run:
+            before = known.get(candle.open_ms)
+            if candle.open_ms <= self._last.open_ms:
+                self.too_old += 1
+            elif before is None or _age(candle) >= _age(before):
+                taken[candle.open_ms] = candle
+                if changed_ms is None and (before is None or _fields_of(candle) != _fields_of(before)):
+                    changed_ms = candle.open_ms
+        if not taken:
             return []
-        at = bisect_left(ring, open_ms, key=lambda slot: slot[0].open_ms)
-        after = [slot[0] for slot in ring[at:]]
-        if after[0].open_ms == open_ms and _age(candle) < _age(after[0]):
-            self._as_of_ms = as_of_ms
-            return []
-        if after[0].open_ms != open_ms:
-            return self._replay(at, [candle, *after])
-        if _fields_of(after[0]) == _fields_of(candle):
-            return self._replay(at, after)[:1]
-        return self._replay(at, [candle, *after[1:]])
+        first_ms = min(taken)
+        at = bisect_left(ring, first_ms, key=lambda slot: slot[0].open_ms)
+        if at == len(ring):
+            return [self._push_new(candle) for candle in taken.values()]
+        bars = {open_ms: bar for open_ms, bar in known.items() if open_ms >= first_ms} | taken
+        rows = self._replay(at, [bars[open_ms] for open_ms in sorted(bars)], taken)
+        return [row for row in rows if row.open_ms in taken or (changed_ms is not None and row.open_ms > changed_ms)]
 
     def pack(self) -> bytes:
         """Encode the state for the table."""
@@ -171,15 +198,21 @@ class PairFeatures:
             self.pair, self.timeframe, open_ms, *prices, *amounts, 0, close, -1, -1, True, 0, True, "", source, as_of_ms
         )
 
-    def _replay(self, at: int, bars: Sequence[Candle]) -> list[Features]:
-        """Go back to before the bar `at` of the ring, and fold `bars`."""
+    def _replay(self, at: int, bars: Sequence[Candle], new: Container[int]) -> list[Features]:
+        """Go back to before the bar `at` of the ring, and fold `bars`; those that open at `new` came just now."""
         ring, start = self._ring, at
         while (snapshot := ring[start][1]) is None:
             start -= 1
         unchanged = [slot[0] for slot in ring[start:at]]
         self._chain.rewind(snapshot, len(ring) - start)
         del ring[start:]
-        return [self._push(bar) for bar in (*unchanged, *bars)][len(unchanged) :]
+        for bar in unchanged:
+            self._push(bar)
+        return [self._push_new(bar) if bar.open_ms in new else self._push(bar) for bar in bars]
+
+    def _push_new(self, bar: Candle) -> Features:
+        self._as_of_ms = max(self._as_of_ms, bar.as_of_ms)
+        return self._push(bar)
 
     def _push(self, bar: Candle) -> Features:
         chain, ring = self._chain, self._ring
