@@ -178,6 +178,12 @@ class ChunkConsumer(PlacedConsumer):
         if self.app.consumer_generation_id == generation and tp in self.assignment():
             await self.seek(tp, offset)
 
+    async def _seek(self, partition: TP, offset: int) -> None:
+        # Faust seeks from the app's thread; a fetch that the other one is just handing out ends with a KeyError then.
+        thread: Any = self._thread
+        assignment = thread._ensure_consumer()._subscription.subscription.assignment  # noqa: SLF001  # no public way
+        await thread.call_thread(thread.seek_within, assignment, partition, offset)
+
     def _message(self, tp: TP, part: list[Any]) -> Message:
         chunk = Chunk(tp, part, self.app.chunk_handlers[tp.topic], self.app.consumer_generation_id)
         self._track_end(tp)

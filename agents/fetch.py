@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiokafka.consumer.fetcher import FetchResult
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from agents.lease import Lease
 
@@ -56,3 +57,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  # Faust's is fixed; it is read when the consumer starts
         return consumer
+
+    async def seek_within(self, assignment: Any, tp: TP, offset: int) -> None:
+        """Seek from the thread that reads what was fetched, unless the partitions were given anew meanwhile."""
+        consumer: Any = self._ensure_consumer()
+        if consumer._subscription.subscription.assignment is assignment:  # noqa: SLF001  # no public way
+            consumer.seek(tp, offset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def test_records_that_a_fetch_lost_are_fetched_again(
         async with Member(group, broker_settings, tmp_path, {topic: [stage]}).running() as member:
             await until(member.is_ready)
             fetches = Fetches(member)
+            aiokafka = member.consumer._thread._ensure_consumer()
+            seek = aiokafka.seek
+
+            def watched_seek(*where: Any) -> None:
+                sought_in.add(threading.get_ident())
+                seek(*where)
+
+            aiokafka.seek = watched_seek
             fetches.lose = 1
             await fetches.next_one()
             await asyncio.to_thread(produce, broker_settings, topic, [b"a", b"b"])
@@ -43,7 +52,10 @@ def test_records_that_a_fetch_lost_are_fetched_again(
             await until(lambda: stage.values[tp] == [b"a", b"b", b"c"])
             await until(lambda: committed(broker_admin, group).get(tp) == 3)
 
+    sought_in: set[int] = set()
     asyncio.run(go())
+    assert sought_in, "nothing was sought"
+    assert threading.get_ident() not in sought_in, "aiokafka's tables belong to the thread that fetches"
     assert re.search(r"expected offset 0, got [12]; fetching again", caplog.text)  # one fetch or two bring them
 
 

@@ -73,7 +73,11 @@ class Fetcher:
     def highwater(self, tp: TP) -> int:
         return self.logs[tp].end
 
-    def seek(self, tp: TP, offset: int) -> None:
+    async def call_thread(self, call: Any, *args: Any) -> Any:
+        return await call(*args)
+
+    async def seek_within(self, assignment: Any, tp: TP, offset: int) -> None:
+        del assignment
         self.logs[tp].position = offset
 
     async def seek_to_committed(self) -> dict[TP, int | None]:
