@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.bench import features
 
@@ -33,6 +34,7 @@ def file_of(path: Path, bars: int) -> Path:
     return path
 
 
+@pytest.mark.proof
 def test_a_small_run_gives_every_figure_and_writes_it(tmp_path: Path) -> None:
     file = file_of(tmp_path / "candles.parquet", features.WARM_BARS + 600)
     out = tmp_path / "result.json"

@@ -105,6 +105,7 @@ def test_result_without_a_peer_has_no_ratio(tmp_path: Path) -> None:
 
 
 @pytest.mark.component
+@pytest.mark.proof
 def test_small_run_gives_figures_of_correct_candles(file: Path) -> None:
     pytest.importorskip("chdb", reason="chdb-core is not installed (uv sync --extra local)")
     try:

@@ -128,7 +128,7 @@ def test_a_malformed_frame_is_refused_and_the_stream_goes_on() -> None:
 
 def test_a_bad_trade_is_refused_and_its_true_form_fetched() -> None:
     market = busy_market(faults=Faults(bad_trade_every=50))
-    seen = watch(market, lambda seen: len(seen.refusals) >= 3 and seen.live_ids(PAIR, 1_000))
+    seen = watch(market, lambda seen: len(seen.refusals) >= 3 and seen.live_ids(PAIR, 1_000), since="0")
     assert reasons(seen) == {"price-not-positive"}
     assert seen.contiguous(PAIR)
     assert seen.source.counters.repaired >= 3
