@@ -112,7 +112,10 @@ class PairFeatures:
         Of two versions of a candle the one of newer trades counts, of equal ones the later. A candle that came before
         gives its row again; an older version of it gives nothing, and neither does one older than the ring.
         """
-        return self._apply_run([candle])
+        ring = self._ring
+        if ring and candle.open_ms <= ring[-1][0].open_ms:
+            return self._apply_run([candle])
+        return [self._push_new(candle)]
 
     def apply_all(self, candles: Sequence[Candle]) -> list[Features]:
         """Fold closed candles in the order of the log, like `apply` of each, but give every row once a run.
@@ -120,6 +123,8 @@ class PairFeatures:
         A run is of ascending time: a late trade corrects its minute and every silent one behind it, and each of them
         would give all rows after it again.
         """
+        if len(candles) == 1:
+            return self.apply(candles[0])
         rows: list[Features] = []
         run: list[Candle] = []
         for candle in candles:
@@ -211,7 +216,8 @@ class PairFeatures:
         return [self._push_new(bar) if bar.open_ms in new else self._push(bar) for bar in bars]
 
     def _push_new(self, bar: Candle) -> Features:
-        self._as_of_ms = max(self._as_of_ms, bar.as_of_ms)
+        if bar.as_of_ms > self._as_of_ms:
+            self._as_of_ms = bar.as_of_ms
         return self._push(bar)
 
     def _push(self, bar: Candle) -> Features:
