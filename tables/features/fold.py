@@ -216,8 +216,7 @@ class PairFeatures:
         return [self._push_new(bar) if bar.open_ms in new else self._push(bar) for bar in bars]
 
     def _push_new(self, bar: Candle) -> Features:
-        if bar.as_of_ms > self._as_of_ms:
-            self._as_of_ms = bar.as_of_ms
+        self._as_of_ms = max(self._as_of_ms, bar.as_of_ms)
         return self._push(bar)
 
     def _push(self, bar: Candle) -> Features:
