@@ -15,6 +15,7 @@ import faust
 import agents.candles
 import agents.chunks
 from agents.chunk import Chunk
+from agents.durable import pass_buffer
 from app.stream import create_app
 from app.worker_settings import WorkerSettings
 from ml.settings import MlSettings
@@ -37,6 +38,13 @@ class Crash:
         self._left = PASSED[step]
         self.done = 0
 
+    async def at_settled(self, step: str, app: Any) -> None:
+        """Like `at`, but what was handed out so far is with the broker first: rows, and offsets that are free."""
+        if step == self._step and self._left == 1:
+            await pass_buffer(app.producer)
+            await app.consumer.commit()
+        self.at(step)
+
     def at(self, step: str) -> None:
         if step == self._step:
             self._left -= 1
@@ -50,12 +58,12 @@ def install(crash: Crash) -> None:
     consumer: Any = agents.chunks
     chunks: Any = Chunk
     deliver, done = stage.deliver_all, chunks.done
-    pass_buffer, commit = consumer.pass_buffer, consumer.ChunkConsumer._commit_offsets
+    commit = consumer.ChunkConsumer._commit_offsets
 
-    async def stepped_deliver(*args: Any) -> None:
-        crash.at("folded")
-        await deliver(*args)
-        crash.at("outputs sent")
+    async def stepped_deliver(app: Any, *args: Any) -> None:
+        await crash.at_settled("folded", app)
+        await deliver(app, *args)
+        await crash.at_settled("outputs sent", app)
 
     def stepped_done(chunk: Chunk) -> None:
         if chunk.tp.topic == TRADES and len(chunk):

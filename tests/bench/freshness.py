@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -21,11 +20,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ml.registry import Registry
 from ml.settings import MlSettings
-from redpanda.errors import TickcastError
 from tests.bench import freshness_result, machine
+from tests.bench.command import finish
 from tests.bench.freshness_runs import Runner
-from tests.bench.result import RESULTS, write
-from tests.bench.stack import BenchError, running
+from tests.bench.result import RESULTS
+from tests.bench.stack import running
 
 QUICK = ["--rates", "20,200", "--seconds", "4,4", "--runs", "1", "--variants", "plain", "--peer-runs", "0"]
 
@@ -89,19 +88,8 @@ def run(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def main() -> int:
-    console = Console(width=None if sys.stdout.isatty() else 110)
     asked = options()
-    # `timeout` and CI end a benchmark this way: stop the broker, the store and the worker first.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        found = run(asked, console)
-    except (BenchError, TickcastError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        return 1
-    write(found, asked.out)
-    freshness_result.show(found, console)
-    console.print(f"written to {asked.out}", highlight=False)
-    return 0
+    return finish(lambda console: run(asked, console), freshness_result.show, asked.out, width=110)
 
 
 if __name__ == "__main__":

@@ -28,13 +28,13 @@ from rich.progress import track
 from rich.table import Table
 
 from redpanda.admin import connect
-from redpanda.errors import TickcastError
 from redpanda.local import LocalBroker
 from redpanda.local.checks import free_port
 from redpanda.local.tether import tethered
 from redpanda.settings import BrokerSettings
 from tables import rocks
 from tests.bench import machine, result
+from tests.bench.command import finish
 from tests.bench.stack import ROOT, BenchError
 from tests.support.recovery_worker import topics
 from tests.support.rows import publish_rows
@@ -217,19 +217,15 @@ def _sizes(text: str) -> list[tuple[int, int]]:
     return sorted((int(value_bytes), int(keys)) for value_bytes, keys in pairs)
 
 
+def run(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Do all runs and make the JSON result."""
+    with tempfile.TemporaryDirectory(prefix="tickcast-bench-") as folder:
+        return assemble(measure(Path(folder), asked, console))
+
+
 def main() -> int:
-    console = Console(width=None if sys.stdout.isatty() else 100)
     asked = options()
-    try:
-        with tempfile.TemporaryDirectory(prefix="tickcast-bench-") as folder:
-            found = assemble(measure(Path(folder), asked, console))
-    except (BenchError, TickcastError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        return 1
-    result.write(found, asked.out)
-    show(found, console)
-    console.print(f"written to {asked.out}", highlight=False)
-    return 0
+    return finish(lambda console: run(asked, console), show, asked.out)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ candle has returned. A run whose candles differ from the batch recompute does no
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,15 +19,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from redpanda.errors import TickcastError
 from redpanda.topics import CANDLES
 from tables.clickhouse.rows import TABLES, insert_candles
 from tests.bench import machine, quix_peer, result
+from tests.bench.command import SHARED, finish
 from tests.bench.recording import Recording, bars_of, candles_of, envelopes, load
 from tests.bench.result import Run
 from tests.bench.stack import BenchError, Child, Stack, running
 
-SHARED = Path(os.environ.get("TICKCAST_SHARED_DATA", Path(__file__).parents[2] / "../shared/data"))
 FILE = SHARED / "trades/kraken_2018_andr3w321.csv.gz"
 EXPECTED = "bench_expected"
 COLUMNS = ", ".join(column.name for column in TABLES["candles"] if column.name not in ("closed_by", "source", "as_of"))
@@ -257,19 +254,8 @@ def run(asked: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def main() -> int:
-    console = Console(width=None if sys.stdout.isatty() else 100)
     asked = options()
-    # `timeout` and CI end a benchmark this way: stop the broker, the store and the worker first.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        found = run(asked, console)
-    except (BenchError, TickcastError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        return 1
-    result.write(found, asked.out)
-    result.show(found, console)
-    console.print(f"written to {asked.out}", highlight=False)
-    return 0
+    return finish(lambda console: run(asked, console), result.show, asked.out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ benchmark fails where the last stretch is steeper than the rest. Two workers sha
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,9 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from redpanda.errors import TickcastError
 from tests.bench import machine, scale_memory, scale_workers
-from tests.bench.result import RESULTS, write
+from tests.bench.command import finish
+from tests.bench.result import RESULTS
 from tests.bench.scale_memory import MemoryRun, straight
 from tests.bench.scale_workers import Job, WorkersRun
 from tests.bench.stack import BenchError, running
@@ -187,23 +186,14 @@ def _same_outputs(runs: list[WorkersRun]) -> None:
         raise BenchError(f"the outputs differ by the number of workers: {told}")
 
 
+def _fault(found: dict[str, Any]) -> str:
+    grows = found["superlinear"]
+    return f"grows faster than the pairs: {', '.join(grows)}" if grows else ""
+
+
 def main() -> int:
-    console = Console(width=None if sys.stdout.isatty() else 110)
     asked = options()
-    # `timeout` and CI end a benchmark this way: stop the broker and the workers first.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        found = run(asked, console)
-    except (BenchError, TickcastError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        return 1
-    write(found, asked.out)
-    show(found, console)
-    console.print(f"written to {asked.out}", highlight=False)
-    if found["superlinear"]:
-        console.print(f"error: grows faster than the pairs: {', '.join(found['superlinear'])}", style="red")
-        return 1
-    return 0
+    return finish(lambda console: run(asked, console), show, asked.out, width=110, fault=_fault)
 
 
 if __name__ == "__main__":

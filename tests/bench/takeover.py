@@ -23,10 +23,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from app.worker_settings import WorkerSettings
-from redpanda.errors import TickcastError
 from redpanda.local.checks import free_port
-from tables.records import DAY_MS, MINUTE_MS, Trade
+from tables.records import DAY_MS, MINUTE_MS
 from tests.bench import machine, result
+from tests.bench.command import finish
 from tests.bench.stack import BenchError, Child, Stack, running
 from tests.bench.synthetic import Walk, balanced_pairs, minutes
 from tests.support.pages import ask
@@ -106,12 +106,8 @@ class Bench:
 
     def _more(self, count: int) -> int:
         """Put so many minutes of trades behind the others; gives the number of trades."""
-
-        def envelopes() -> Any:
-            for trade in minutes(self._walk, self._pairs, self._at_ns, count, 2):
-                yield trade.pair, [trade]
-
-        sent: list[tuple[str, list[Trade]]] = list(envelopes())
+        trades = minutes(self._walk, self._pairs, self._at_ns, count, 2)
+        sent = [(trade.pair, [trade]) for trade in trades]
         self._at_ns += count * MINUTE_MS * 1_000_000
         self._stack.add(iter(sent))
         return len(sent)
@@ -228,18 +224,8 @@ def measure(asked: argparse.Namespace, console: Console) -> list[Run]:
 
 
 def main() -> int:
-    """Run it; exit code 1 where it failed."""
-    console = Console(width=None if sys.stdout.isatty() else 100)
     asked = options()
-    try:
-        found = assemble(measure(asked, console))
-    except (BenchError, TickcastError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        return 1
-    result.write(found, asked.out)
-    show(found, console)
-    console.print(f"written to {asked.out}", highlight=False)
-    return 0
+    return finish(lambda console: assemble(measure(asked, console)), show, asked.out)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,14 @@ import talib
 
 from tables.features.indicator import PERIODS
 
-__all__ = ["VALUES", "Handles", "compute"]
+__all__ = ["Handles", "compute"]
 
 Columns = Mapping[str, npt.NDArray[Any]]
-VALUES: Final = 33
-"""Features of a bar: SMA, EMA, RSI, ADX and MACD (3 each) of four periods, ATR, Bollinger bands (3) and OBV."""
 _BAR: Final = ("high", "low", "close")
 
 
 def _calls() -> list[tuple[str, tuple[str, ...], dict[str, float]]]:
-    """Name the functions with their inputs and parameters."""
+    """Name the functions with their inputs and parameters: those of our indicators that TA-Lib has."""
     found: list[tuple[str, tuple[str, ...], dict[str, float]]] = []
     for name in ("SMA", "EMA", "RSI"):
         found += [(name, ("close",), {"timeperiod": period}) for period in PERIODS]
