@@ -17,6 +17,7 @@ __all__ = [
     "FORECASTS",
     "FORECAST_ERRORS",
     "GROUP",
+    "HOLES",
     "NEWS",
     "SENTIMENT",
     "TOPICS",
@@ -64,6 +65,7 @@ FORECAST_ERRORS: Final = "forecast-errors"
 NEWS: Final = "news"
 SENTIMENT: Final = "sentiment"
 TRADES_LATE: Final = "trades-late"
+HOLES: Final = "holes"
 DEAD_LETTERS: Final = "dead-letters"
 
 TOPICS: Final[tuple[TopicSpec, ...]] = (
@@ -77,6 +79,7 @@ TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(NEWS, "one headline", "delete", 30 * DAY_MS),
     TopicSpec(SENTIMENT, "one score per pair and window", "delete", 30 * DAY_MS),
     TopicSpec(TRADES_LATE, "a trade older than any window in state", "delete", 30 * DAY_MS),
+    TopicSpec(HOLES, "trade ids that a feed passed over, and what became of them", "delete", 30 * DAY_MS),
     TopicSpec(DEAD_LETTERS, "a refused record with its reason", "delete", 30 * DAY_MS),
 )
 

@@ -17,6 +17,8 @@ __all__ = [
     "DeadLetter",
     "Features",
     "Forecast",
+    "Hole",
+    "HoleState",
     "LateTrade",
     "Side",
     "Timeframe",
@@ -26,6 +28,7 @@ __all__ = [
 Side = Literal["buy", "sell", ""]
 Timeframe = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
 ClosedBy = Literal["", "watermark", "timer"]
+HoleState = Literal["open", "repaired", "unrepairable"]
 
 SIDES: Final[frozenset[str]] = frozenset(("buy", "sell", ""))
 MINUTE_MS: Final = 60_000
@@ -162,6 +165,22 @@ class LateTrade(msgspec.Struct, frozen=True):
     trade: Trade
     reason: str
     watermark_ms: int
+
+
+class Hole(msgspec.Struct, frozen=True):
+    """Trade ids of a pair that the live feed passed over, and what became of them: the newest state counts."""
+
+    pair: str
+    first_id: int
+    last_id: int
+    """Inclusive; with `pair` and `first_id` the identity of the hole."""
+    state: HoleState
+    tries: int
+    """Requests for its ids so far (count)."""
+    found_at_ms: int
+    at_ms: int
+    """Wall clock when the hole was seen, and of this state, ms since the epoch."""
+    source: str
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

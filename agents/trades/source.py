@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from agents.trades.refusals import Refusal
-    from tables.records import Trade
+    from tables.records import Hole, Trade
     from tables.status import Progress
 
 __all__ = ["Batch", "Counters", "Resume", "TradeSource"]
@@ -22,6 +22,8 @@ class Batch(msgspec.Struct):
     pair: str
     trades: list[Trade] = []
     refusals: list[Refusal] = []
+    holes: list[Hole] = []
+    """Holes found, filled or given up."""
 
 
 class Resume(msgspec.Struct, frozen=True):
