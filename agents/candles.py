@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aiokafka.partitioner import murmur2
@@ -107,9 +108,19 @@ class CandlesStage:
         return PairCandles(pair, self._rules, self._table.get)
 
     def _apply(self, chunk: Chunk, pairs: dict[str, _Pair], letters: list[DeadLetter]) -> dict[str, _Pair]:
-        envelopes, bad = self._decoder.decode(chunk, _STAGE)
-        letters += bad
         touched: dict[str, _Pair] = {}
+        for block in self._decoder.blocks(chunk, _STAGE, letters):
+            self._apply_block(chunk, block, pairs, touched, letters)
+        return touched
+
+    def _apply_block(
+        self,
+        chunk: Chunk,
+        envelopes: Iterable[tuple[int, list[Trade]]],
+        pairs: dict[str, _Pair],
+        touched: dict[str, _Pair],
+        letters: list[DeadLetter],
+    ) -> None:
         # Envelopes of a pair with one append time, which is that of the producer's batch, are folded in one call.
         waiting: dict[str, tuple[int, list[Trade]]] = {}
         timestamps_ms = chunk.timestamps_ms
@@ -128,7 +139,6 @@ class CandlesStage:
             waiting[pair] = (at_ms, trades)
         for pair, (at_ms, trades) in waiting.items():
             self._fold(pair, at_ms, trades, pairs, touched)
-        return touched
 
     def _fold(
         self, pair: str, at_ms: int, trades: list[Trade], pairs: dict[str, _Pair], touched: dict[str, _Pair]

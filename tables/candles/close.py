@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tables.candles.rules import CHILD_OF, PARENTS, STEP_MS, CandleRules
 from tables.candles.state import PairState
 from tables.candles.window import Window, flat_window, merge_windows
 from tables.records import MINUTE_MS, TIMEFRAMES, Candle
 
 __all__ = ["Closer"]
-
-_SMALLEST_MS: Final = STEP_MS[PARENTS[0]]
-
 
 class Closer:
     """Works on the state of one pair; remembers which windows came out of the last run changed."""
@@ -41,10 +36,10 @@ class Closer:
         if now_ms is not None:
             ended = self._has_ended(now_ms)
             self._close_minutes(self._timer_limit(now_ms, ended=ended, feed_alive=feed_alive), "timer")
-        # No larger window ends within five minutes: three of four runs have nothing to look for there.
-        if self._cascades or before_ms // _SMALLEST_MS != state.frontier_ms // _SMALLEST_MS:
-            for timeframe in PARENTS:
-                self._close_parents(timeframe, "watermark" if now_ms is None else "timer", everything=ended)
+        for timeframe in PARENTS:
+            if not self._cascades and self._none_ends(timeframe, before_ms):
+                break  # and so none of a larger timeframe
+            self._close_parents(timeframe, "watermark" if now_ms is None else "timer", everything=ended)
         return any(self._changed.values())
 
     def _has_ended(self, now_ms: int) -> bool:
@@ -97,7 +92,6 @@ class Closer:
     def _close_minutes(self, until_ms: int, closed_by: str) -> None:
         """Close every minute that ends at or before `until_ms`; silent ones become synthetic."""
         state, minutes, changed = self._state, self._minutes, self._changed["1m"]
-        parents, waiting = state.windows[PARENTS[0]], state.unclosed[PARENTS[0]]
         frontier_ms = until_ms - until_ms % MINUTE_MS
         open_ms = state.frontier_ms
         while open_ms < frontier_ms:
@@ -111,13 +105,19 @@ class Closer:
                 state.last_traded_ms = open_ms
             self._mark(changed, window, closed_by)
             state.tail_close, state.tail_source = window.close, window.source
-            parent_ms = open_ms - open_ms % _SMALLEST_MS
-            if parent_ms in parents:
-                self._cascades = True
-            else:
-                waiting.add(parent_ms)
             open_ms += MINUTE_MS
         state.frontier_ms = max(state.frontier_ms, frontier_ms)
+
+    def _none_ends(self, timeframe: str, before_ms: int) -> bool:
+        """Tell whether no window of a larger timeframe ended since the frontier was at `before_ms`, nor was changed."""
+        step, windows = STEP_MS[timeframe], self._state.windows[timeframe]
+        if before_ms // step != self._state.frontier_ms // step:
+            return False
+        holders = {open_ms - open_ms % step for open_ms in self._changed[CHILD_OF[timeframe]]}
+        if not holders.isdisjoint(windows):
+            return False
+        self._state.unclosed[timeframe] |= holders
+        return True
 
     def _close_parents(self, timeframe: str, closed_by: str, *, everything: bool) -> None:
         state = self._state

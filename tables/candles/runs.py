@@ -51,6 +51,9 @@ class Run:
 
     def add_to(self, window: Window, begin: int, end: int) -> None:
         """Add the trades [begin, end), all inside of `window` and newer than what it holds."""
+        if end - begin == 1:
+            self._add_one(window, begin)
+            return
         prices, ids = self.prices[begin:end], self.ids
         high, low = max(prices), min(prices)
         if window.trades:
@@ -70,6 +73,30 @@ class Run:
             ranges[-1] = ids[end - 1]
         else:
             ranges += (ids[begin], ids[end - 1])
+
+    def _add_one(self, window: Window, at: int) -> None:
+        """Do the same for a single trade, without the slices."""
+        price, trade_id, quantity = self.prices[at], self.ids[at], self.qty_units[at]
+        if window.trades:
+            if price > window.high:
+                window.high = price
+            elif price < window.low:
+                window.low = price
+        else:
+            window.open = window.high = window.low = price
+            window.open_ts_ns, window.open_id, window.first_id = self.ts_ns[at], trade_id, trade_id
+        window.close, window.close_ts_ns = price, self.ts_ns[at]
+        window.close_id = window.last_id = trade_id
+        window.trades += 1
+        window.volume += quantity * _QTY_UNITS
+        window.quote += self.price_units[at] * quantity * _QUOTE_UNITS
+        if self.bought[at]:
+            window.buy += quantity * _QTY_UNITS
+        ranges = window.ranges
+        if ranges and ranges[-1] + 1 == trade_id:
+            ranges[-1] = trade_id
+        else:
+            ranges += (trade_id, trade_id)
 
 
 def as_run(trades: Sequence[Trade], pair: str, next_id: int, from_ns: int, limit_ns: int) -> Run | None:
