@@ -12,6 +12,7 @@ import msgspec
 
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
+from agents.lanes import Lanes
 from agents.lease import NotAMemberError
 from tables.records import DeadLetter
 
@@ -44,7 +45,7 @@ class WorkerState:
         self.last_at_ns: dict[str, int] = {}
         """Wall clock when the effects of a stage's last record were durable (ns), by stage."""
         self.busy_since_s: dict[str, float] = {}
-        """Since when a stage has had its present chunk in hand (monotonic s), by stage; absent while it has none."""
+        """Since when a stage has had its present chunk of a partition in hand (monotonic s), by `stage-partition`."""
         self.waiting: dict[str, str] = {}
         """Topics whose writer waits for something outside, and for what."""
         self.failed: str | None = None
@@ -114,7 +115,7 @@ def dead_letter(chunk: Chunk, at: int, stage: str, reason: str, detail: str) -> 
 def register(
     app: ChunkApp, state: WorkerState, topic: str, name: str, handle: Callable[[Chunk], Awaitable[None]]
 ) -> None:
-    """Make an agent that hands every chunk of `topic` to `handle`, one at a time.
+    """Make an agent that hands every chunk of `topic` to `handle`: of a partition one at a time, partitions at once.
 
     A handler that raises stops the worker: Faust would ack the event, restart the agent, and lose the chunk. The
     chunk was not `done`, so the next worker gets it again.
@@ -122,26 +123,31 @@ def register(
     app.chunk_handlers[topic] = app.chunk_handlers.get(topic, 0) + 1
     source = app.topic(topic, key_serializer="raw", value_serializer="raw", internal=False)
 
+    async def run(chunk: Chunk) -> None:
+        if state.failed is not None:
+            # The fold that failed may hold what was never delivered: no further chunk may write it to the table.
+            return
+        chunk.take()
+        if len(chunk):
+            state.first_at_ns.setdefault(name, time.time_ns())
+        lane = f"{name}-{chunk.tp.partition}"
+        state.busy_since_s[lane] = time.monotonic()
+        try:
+            await handle(chunk)
+        except NotAMemberError as error:
+            # Not `done`: it comes again, here or at the next owner, and to a fold of its generation.
+            logger.warning("Stage %s lets a chunk of %s go: %s", name, chunk.tp, error)
+        except Exception as error:
+            logger.critical("Stage %s cannot go on: %r", name, error, exc_info=True)
+            state.failed = f"{name}: {error!r}"
+            await app.crash(error)
+            raise
+        del state.busy_since_s[lane]
+
+    lanes = Lanes(app, run)
+
     async def agent(stream: Any) -> None:
-        async for chunk in stream:
-            if state.failed is not None:
-                # Faust starts the agent again while the worker stops. The fold that failed may hold what was never
-                # delivered: no further chunk may write it to the table.
-                continue
-            chunk.take()
-            if len(chunk):
-                state.first_at_ns.setdefault(name, time.time_ns())
-            state.busy_since_s[name] = time.monotonic()
-            try:
-                await handle(chunk)
-            except NotAMemberError as error:
-                # Not `done`: it comes again, here or at the next owner, and to a fold of its generation.
-                logger.warning("Stage %s lets a chunk of %s go: %s", name, chunk.tp, error)
-            except Exception as error:
-                logger.critical("Stage %s cannot go on: %r", name, error, exc_info=True)
-                state.failed = f"{name}: {error!r}"
-                await app.crash(error)
-                raise
-            del state.busy_since_s[name]
+        async for event in stream.events():
+            lanes.put(event)
 
     app.agent(source, name=f"tickcast.{name}", concurrency=1)(agent)
