@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,30 +52,24 @@ def test_chunks_of_a_partition_never_overlap_and_keep_their_order(
     tmp_path: Path, broker_settings: BrokerSettings, broker_admin: KafkaAdminClient
 ) -> None:
     topic = group = "lanes-order"
-    first, second = TP(topic, 0), TP(topic, 1)
+    places = [TP(topic, 0), TP(topic, 1)]
     make_topic(broker_admin, topic, 2)
 
     async def go() -> None:
-        stage, inside, most = Stage(), Counter[int](), Counter[int]()
-
-        async def work(chunk: Chunk) -> None:
-            partition = chunk.tp.partition
-            inside[partition] += 1
-            most[partition] = max(most[partition], inside[partition])
-            for _ in range(20):  # others have every chance to come in between
-                await asyncio.sleep(0)
-            inside[partition] -= 1
-
-        stage.work = work
+        stage = Stage()
+        stage.open.clear()
         async with Member(group, broker_settings, tmp_path, {topic: [stage]}).running() as member:
             await until(member.is_ready)
-            sent: dict[TP, list[bytes]] = {first: [], second: []}
-            for at in range(12):
-                for tp, values in sent.items():
+            pending = member.consumer._pending
+            for at in range(3):
+                for tp in places:
                     await asyncio.to_thread(produce, broker_settings, topic, [b"%d" % at], tp.partition)
-                    values.append(b"%d" % at)
-            await until(lambda: stage.values == sent)
-            assert max(most.values()) == 1
+                await until(lambda: all(len(pending[tp]) == at + 1 for tp in places))  # noqa: B023  # waited for at once
+            await never(lambda: len(stage.seen) > len(places))
+            assert {seen.tp for seen in stage.seen} == set(places)
+            stage.open.set()
+            await until(lambda: stage.values == {tp: [b"0", b"1", b"2"] for tp in places})
+            await until(lambda: committed(broker_admin, group) == dict.fromkeys(places, 3))
 
     asyncio.run(go())
 
