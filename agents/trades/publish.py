@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 from agents.trades.refusals import Refusal, dead_letter
 from redpanda.clients import reaching
 from redpanda.errors import ConfigError, UnreachableError
-from redpanda.topics import DEAD_LETTERS, TRADES
+from redpanda.topics import DEAD_LETTERS, HOLES, TRADES
 
 if TYPE_CHECKING:
     from agents.trades.source import Batch
@@ -58,7 +58,7 @@ def open_producer(broker: BrokerSettings) -> KafkaProducer:
             linger_ms=0,
             allow_auto_create_topics=False,
         )
-        for topic in (TRADES, DEAD_LETTERS):
+        for topic in (TRADES, HOLES, DEAD_LETTERS):
             try:
                 known = producer.partitions_for(topic)
             except KafkaError:
@@ -85,12 +85,14 @@ class Publisher:
         self._error: Exception | None = None
         self._acked_s = time.monotonic()
         self.in_flight = 0
-        """Trades and dead letters taken and not yet acknowledged (count)."""
+        """Trades, dead letters and records of holes taken and not yet acknowledged (count)."""
         self.published = 0
         """Trades acknowledged (count)."""
         self.envelopes = 0
         self.dead_letters: Counter[str] = Counter()
         """Refusals taken, by reason (count)."""
+        self.holes: Counter[str] = Counter()
+        """Records of holes taken, by state (count)."""
 
     @property
     def stalled_s(self) -> float:
@@ -108,6 +110,10 @@ class Publisher:
         self._check()
         for refusal in batch.refusals:
             self._refuse(refusal)
+        for hole in batch.holes:
+            self.holes[hole.state] += 1
+            self._owe(1)
+            self._submit(HOLES, hole.pair, hole, 0, 1)
         if batch.trades:
             self._owe(len(batch.trades))
             waiting = self._open.setdefault(batch.pair, [])
