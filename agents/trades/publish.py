@@ -19,6 +19,8 @@ from redpanda.errors import ConfigError, UnreachableError
 from redpanda.topics import DEAD_LETTERS, HOLES, TRADES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agents.trades.source import Batch
     from redpanda.settings import BrokerSettings
     from tables.records import Trade
@@ -30,12 +32,16 @@ log = logging.getLogger("tickcast.trades")
 ENVELOPE_TRADES: Final = 1_000
 LOGGED_REFUSALS: Final = 10
 BATCH_BYTES: Final = 256 << 10
+FENCED_MS: Final = 20.0
+"""How often a producer that may not send asks again (ms)."""
 NEVER_MS: Final = 2**31 - 1
 """A record that expired would leave a hole behind it in the topic: the producer tries until it is stopped."""
 
 
-def open_producer(broker: BrokerSettings) -> KafkaProducer:
+def open_producer(broker: BrokerSettings, may_send: Callable[[], bool] | None = None) -> KafkaProducer:
     """Connect a producer and check that the topics exist.
+
+    While `may_send` says no, nothing leaves it, not even what had been handed to it before; that waits inside.
 
     Raises
     ------
@@ -66,7 +72,23 @@ def open_producer(broker: BrokerSettings) -> KafkaProducer:
             if not known:
                 producer.close(timeout=0)
                 raise ConfigError(f"topic {topic} does not exist: create it with `tickcast topics apply`")
+    if may_send is not None:
+        _fence(producer, may_send)
     return producer
+
+
+def _fence(producer: KafkaProducer, may_send: Callable[[], bool]) -> None:
+    """Ask right before batches are taken to be sent, retries too: a process that slept looks at the clock first.
+
+    Left open: a process that is stopped between this look and the write to the socket.
+    """
+    sender: Any = producer._sender  # noqa: SLF001  # no public way
+    send: Callable[[], float] = sender._send_producer_data  # noqa: SLF001  # see above
+
+    def fenced() -> float:
+        return send() if may_send() else FENCED_MS
+
+    sender._send_producer_data = fenced  # noqa: SLF001  # see above
 
 
 class Publisher:
@@ -143,6 +165,14 @@ class Publisher:
                 await self.drain()
         except (TimeoutError, UnreachableError):
             log.warning("%d trades were not acknowledged: the next start fetches them again", self.in_flight)
+        await self._loop.run_in_executor(None, self._close_producer)
+
+    async def abandon(self) -> None:
+        """Stop at once and send nothing more: somebody else publishes these pairs now."""
+        self._error = self._error or UnreachableError("given up")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._producer._sender.force_close()  # noqa: SLF001  # `close` would first send what waits
         await self._loop.run_in_executor(None, self._close_producer)
 
     def _close_producer(self) -> None:

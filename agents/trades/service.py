@@ -1,4 +1,7 @@
-"""The ingest service: one source of trades into topic `trades`, resumed from the broker's tail."""
+"""The ingest service: one source of trades into topic `trades`, resumed from the broker's tail.
+
+Of several processes of one pair one is active, the one that holds the lease; the others stand by.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from agents.trades.health import READY_STATES, health_app
+from agents.trades.keeper import LeaseKeeper
 from agents.trades.kraken import KrakenSource
 from agents.trades.process import listen, run_until_signal, tell
 from agents.trades.publish import Publisher, open_producer
@@ -31,6 +35,8 @@ log = logging.getLogger("tickcast.trades")
 STALLED_S: Final = 10.0
 """Without an acknowledgement for this long the service is not ready."""
 CLOSE_S: Final = 3.0
+SETTLE_S: Final = 1.0
+"""A lease that nobody holds comes faster than this; after it the service says that it stands by."""
 
 
 def make_source(settings: IngestSettings) -> TradeSource:
@@ -46,6 +52,7 @@ class IngestService:
         self._broker = broker
         self._source = make_source(settings)
         self._publisher: Publisher | None = None
+        self._keeper: LeaseKeeper | None = None
         self._state = ""
         self._error = ""
         self.port = settings.ingest_port
@@ -64,11 +71,15 @@ class IngestService:
             detail["error"] = self._error
         detail |= self._source.detail
         state = self._state or self._source.state
-        return Status("ingest", state, progress=self._source.progress, counters=counters, detail=detail)
+        # Two processes may share a folder: the one that waits must not speak for the other.
+        name = "ingest-standby" if state == "standby" else "ingest"
+        return Status(name, state, progress=self._source.progress, counters=counters, detail=detail)
 
     def amiss(self) -> str:
         """Why the service is not ready; empty when it is."""
         status = self.status()
+        if self._keeper is not None and (why := self._keeper.why):
+            return why
         if status.state not in READY_STATES:
             return f"the source is {status.state}"
         if self._publisher is not None and self._publisher.stalled_s > STALLED_S:
@@ -89,7 +100,7 @@ class IngestService:
         )
         teller = asyncio.create_task(self._tell())
         try:
-            await self._move(stop)
+            await self._serve(stop)
             self._state = self._state or self._source.state
         except Exception as error:
             self._state, self._error = "failed", str(error)
@@ -108,33 +119,77 @@ class IngestService:
             tell(self._settings.home, self.status())
             await asyncio.sleep(1.0)
 
-    async def _move(self, stop: asyncio.Event) -> None:
-        """Resume, pump, drain."""
+    async def _serve(self, stop: asyncio.Event) -> None:
+        """Publish while the lease is ours, stand by while it is not."""
+        settings = self._settings
+        if settings.kind == "replay":  # who starts a recording wants it; it ends by itself
+            await self._move(stop)
+            return
+        keeper = LeaseKeeper(self._broker, settings.pairs, settings.lease_s)
+        try:
+            await asyncio.to_thread(keeper.start)
+            self._keeper = keeper
+            while (term := await self._acquired(keeper, stop)) is not None:
+                if await self._move(stop, keeper, term):
+                    return
+                log.warning("this process slept through its lease, what it had not sent is dropped")
+                self._source = make_source(settings)
+        finally:
+            await asyncio.to_thread(keeper.close)
+
+    async def _acquired(self, keeper: LeaseKeeper, stop: asyncio.Event) -> int | None:
+        """Wait for the lease; give its term, or None where the service stops first."""
+        waiting = asyncio.create_task(keeper.acquired())
+        if not await _either(waiting, stop, SETTLE_S):
+            self._state = "standby"
+            log.info("%s", keeper.why)
+            await _either(waiting, stop, None)
+        if not waiting.done():
+            waiting.cancel()
+            return None
+        self._state = "starting"
+        return waiting.result()
+
+    async def _move(self, stop: asyncio.Event, keeper: LeaseKeeper | None = None, term: int = 0) -> bool:
+        """Resume, pump, drain; tell whether that is all: if not, the lease of this term was lost on the way."""
         settings = self._settings
         resume = await asyncio.to_thread(last_trades, self._broker, settings.pairs, settings.resume_scan)
         check_source(resume, settings.kind)
-        producer = await asyncio.to_thread(open_producer, self._broker)
+        producer = await asyncio.to_thread(open_producer, self._broker, keeper.is_valid if keeper else None)
         publisher = self._publisher = Publisher(producer, settings.linger_ms, settings.max_in_flight)
         self._state = ""
         pump = asyncio.create_task(self._pump(publisher, self._source.batches(resume)))
         stopped = asyncio.create_task(stop.wait())
+        lost = asyncio.create_task(keeper.lost(term)) if keeper else asyncio.create_task(asyncio.Event().wait())
+        is_lost = False
         try:
-            await asyncio.wait((pump, stopped), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((pump, stopped, lost), return_when=asyncio.FIRST_COMPLETED)
+            is_lost = lost.done() and not pump.done()
             if stopped.done() and not pump.done():
                 self._state = "stopping"
         finally:
-            stopped.cancel()
-            pump.cancel()
-            ended = await asyncio.gather(pump, return_exceptions=True)
-            await publisher.close(CLOSE_S)
-        if isinstance(ended[0], Exception):
-            raise ended[0]
+            for task in (pump, stopped, lost):
+                task.cancel()
+            ended = await asyncio.gather(pump, lost, return_exceptions=True)
+            await (publisher.abandon() if is_lost else publisher.close(CLOSE_S))
+        for end in ended:
+            if isinstance(end, Exception):
+                raise end
+        return not is_lost
 
     async def _pump(self, publisher: Publisher, batches: AsyncGenerator[Batch, None]) -> None:
         async with contextlib.aclosing(batches):
             async for batch in batches:
                 await publisher.publish(batch)
         await publisher.drain()
+
+
+async def _either(task: asyncio.Task[int], stop: asyncio.Event, timeout_s: float | None) -> bool:
+    """Wait for the task or for `stop`; tell whether one of them came in time."""
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait((task, stopped), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    return bool(done)
 
 
 def run(settings: IngestSettings, broker: BrokerSettings | None = None) -> None:

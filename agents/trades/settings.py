@@ -108,6 +108,9 @@ class IngestSettings(BaseSettings):
     max_in_flight: int = Field(default=100_000, ge=1_000)
     """Trades read and not yet acknowledged by the broker (count); at the limit the source waits."""
 
+    lease_s: float = Field(default=5.0, ge=1.0, le=30.0)
+    """How long an ingest process that died keeps others of its pairs waiting (s); not used by replay."""
+
     resume_scan: int = Field(default=200_000, ge=1)
     """Records of a partition looked through, from the end, for a pair's last trade (count)."""
 

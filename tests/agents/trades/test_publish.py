@@ -14,7 +14,7 @@ from agents.trades.publish import Publisher, open_producer
 from agents.trades.source import Batch
 from redpanda import admin
 from redpanda.admin import connect
-from redpanda.errors import ConfigError
+from redpanda.errors import ConfigError, UnreachableError
 from redpanda.local import LocalBroker
 from redpanda.local.checks import free_port
 from redpanda.settings import BrokerSettings
@@ -22,6 +22,7 @@ from redpanda.tail import Tail, last_records
 from redpanda.topics import DEAD_LETTERS, HOLES, TOPICS, TRADES
 from tables.records import Hole, Trade
 from tests.support.samples import hole
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,3 +109,44 @@ def test_a_topic_that_is_missing_at_the_start_is_an_error_that_says_what_to_do(t
                 open_producer(settings)
             admin.apply(client, settings, topics=[spec for spec in TOPICS if spec.name == name])
         open_producer(settings).close()
+
+
+def test_a_producer_that_may_not_send_holds_what_it_has_and_sends_it_later(broker_settings: BrokerSettings) -> None:
+    asked: list[bool] = []
+    allowed = [True]
+
+    def may_send() -> bool:
+        asked.append(allowed[0])
+        return allowed[0]
+
+    async def go() -> tuple[int, int]:
+        publisher = Publisher(open_producer(broker_settings, may_send), 0, 100_000)
+        await publisher.publish(Batch("FENCE/USD", [one("FENCE/USD", 1)]))
+        await publisher.drain()
+        allowed[0] = False
+        await publisher.publish(Batch("FENCE/USD", [one("FENCE/USD", 2)]))
+        await asyncio.to_thread(wait_for, lambda: asked.count(False) >= 10)
+        before = len(records(broker_settings, TRADES, "FENCE/USD"))
+        allowed[0] = True
+        await publisher.drain()
+        await publisher.close(5.0)
+        return before, len(records(broker_settings, TRADES, "FENCE/USD"))
+
+    assert asyncio.run(go()) == (1, 2)
+
+
+def test_what_an_abandoned_producer_held_is_never_sent(broker_settings: BrokerSettings) -> None:
+    allowed = [False]
+
+    async def go() -> None:
+        publisher = Publisher(open_producer(broker_settings, lambda: allowed[0]), 0, 100_000)
+        await publisher.publish(Batch("GIVEUP/USD", [one("GIVEUP/USD", 1)]))
+        await publisher.abandon()
+        allowed[0] = True
+        with pytest.raises(UnreachableError):
+            await publisher.publish(Batch("GIVEUP/USD", [one("GIVEUP/USD", 2)]))
+
+    asyncio.run(go())
+    publish(broker_settings, Batch("GIVEUP/USD", [one("GIVEUP/USD", 3)]))
+    rows = records(broker_settings, TRADES, "GIVEUP/USD")
+    assert [msgspec.json.decode(row.value or b"", type=list[Trade])[0].trade_id for row in rows] == [3]
