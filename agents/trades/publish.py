@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from kafka import KafkaProducer
@@ -91,6 +91,14 @@ def _fence(producer: KafkaProducer, may_send: Callable[[], bool]) -> None:
     sender._send_producer_data = fenced  # noqa: SLF001  # see above
 
 
+class _Freight(NamedTuple):
+    """What one record brings to the counters once it is acknowledged."""
+
+    weight: int = 1
+    trades: int = 0
+    newest_ts_ns: int = 0
+
+
 class Publisher:
     """Fills envelopes and sends them from a thread of its own, so that the loop never waits for Kafka."""
 
@@ -115,6 +123,10 @@ class Publisher:
         """Refusals taken, by reason (count)."""
         self.holes: Counter[str] = Counter()
         """Records of holes taken, by state (count)."""
+        self.open_holes: set[tuple[str, int]] = set()
+        """Pair and first id of the holes that were told of as open and not as anything else since."""
+        self.newest_ts_ns = 0
+        """Time of the newest trade acknowledged, ns since the epoch; 0 before the first."""
 
     @property
     def stalled_s(self) -> float:
@@ -134,8 +146,10 @@ class Publisher:
             self._refuse(refusal)
         for hole in batch.holes:
             self.holes[hole.state] += 1
+            change = self.open_holes.add if hole.state == "open" else self.open_holes.discard
+            change((hole.pair, hole.first_id))
             self._owe(1)
-            self._submit(HOLES, hole.pair, hole, 0, 1)
+            self._submit(HOLES, hole.pair, hole, _Freight())
         if batch.trades:
             self._owe(len(batch.trades))
             waiting = self._open.setdefault(batch.pair, [])
@@ -201,7 +215,7 @@ class Publisher:
             log.warning("refused (%s, %d so far): %s", refusal.reason, count, refusal.detail[:200])
         letter = dead_letter(refusal, time.time_ns() // 1_000_000)
         self._owe(1)
-        self._submit(DEAD_LETTERS, letter.pair, letter, 0, 1)
+        self._submit(DEAD_LETTERS, letter.pair, letter, _Freight())
 
     def _flush_open(self) -> None:
         if self._timer is not None:
@@ -214,13 +228,13 @@ class Publisher:
 
     def _hand_over(self, pair: str, trades: list[Trade]) -> None:
         self.envelopes += 1
-        self._submit(TRADES, pair, trades, len(trades), len(trades))
+        self._submit(TRADES, pair, trades, _Freight(len(trades), len(trades), trades[-1].ts_ns))
 
-    def _submit(self, topic: str, pair: str, record: object, trades: int, weight: int) -> None:
+    def _submit(self, topic: str, pair: str, record: object, freight: _Freight) -> None:
         """Queue for the one sending thread: submissions keep their order, and so do a pair's records."""
-        self._thread.submit(self._send, topic, pair.encode(), record, trades, weight)
+        self._thread.submit(self._send, topic, pair.encode(), record, freight)
 
-    def _send(self, topic: str, key: bytes, record: object, trades: int, weight: int) -> None:
+    def _send(self, topic: str, key: bytes, record: object, freight: _Freight) -> None:
         """Encode and hand to the producer; runs in the sending thread."""
         if self._error is not None:
             return
@@ -230,19 +244,20 @@ class Publisher:
             self._error = error
             self._loop.call_soon_threadsafe(self._changed.set)
             return
-        future.add_callback(lambda _: self._tell(trades, weight, None))
-        future.add_errback(lambda error: self._tell(trades, weight, error))
+        future.add_callback(lambda _: self._tell(freight, None))
+        future.add_errback(lambda error: self._tell(freight, error))
 
-    def _tell(self, trades: int, weight: int, error: Exception | None) -> None:
+    def _tell(self, freight: _Freight, error: Exception | None) -> None:
         """Bring an answer of the producer's thread to the loop."""
         if error is not None:  # at once: what the sending thread adds now would lie behind a hole
             self._error = self._error or error
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._answered, trades, weight, error)
+            self._loop.call_soon_threadsafe(self._answered, freight, error)
 
-    def _answered(self, trades: int, weight: int, error: Exception | None) -> None:
-        self.in_flight -= weight
+    def _answered(self, freight: _Freight, error: Exception | None) -> None:
+        self.in_flight -= freight.weight
         self._acked_s = time.monotonic()
         if error is None:
-            self.published += trades
+            self.published += freight.trades
+            self.newest_ts_ns = max(self.newest_ts_ns, freight.newest_ts_ns)
         self._changed.set()

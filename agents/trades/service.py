@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from agents.trades.health import READY_STATES, health_app
 from agents.trades.keeper import LeaseKeeper
 from agents.trades.kraken import KrakenSource
+from agents.trades.metrics import Figures, exposition
 from agents.trades.process import listen, run_until_signal, tell
 from agents.trades.publish import Publisher, open_producer
 from agents.trades.replay import ReplaySource
@@ -86,6 +88,20 @@ class IngestService:
             return f"the broker has not acknowledged for {self._publisher.stalled_s:.0f} s"
         return ""
 
+    def figures(self) -> Figures:
+        """Give what `/metrics` shows."""
+        found = Figures(source=self._source.counters, ready=not self.amiss())
+        if (publisher := self._publisher) is not None:
+            found.published, found.envelopes = publisher.published, publisher.envelopes
+            found.in_flight = publisher.in_flight
+            found.dead_letters, found.holes = publisher.dead_letters, publisher.holes
+            found.open_holes = len(publisher.open_holes)
+            if publisher.newest_ts_ns:
+                found.newest_lag_s = time.time() - publisher.newest_ts_ns / 1e9
+        if self._keeper is not None:
+            found.lease_held, found.lease_losses = self._keeper.is_valid(), self._keeper.lease.losses
+        return found
+
     async def serve(self, stop: asyncio.Event) -> None:
         """Run until the source ends or `stop` is set.
 
@@ -96,7 +112,9 @@ class IngestService:
         """
         self._state = "starting"
         runner, self.port = await listen(
-            health_app(self.status, self.amiss), self._settings.ingest_port, "TICKCAST_INGEST_PORT"
+            health_app(self.status, self.amiss, exposition(self.figures)),
+            self._settings.ingest_port,
+            "TICKCAST_INGEST_PORT",
         )
         teller = asyncio.create_task(self._tell())
         try:

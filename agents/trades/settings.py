@@ -67,7 +67,7 @@ class IngestSettings(BaseSettings):
     """Longest time a trade waits for others to share its record (ms)."""
 
     ingest_port: int = Field(default=18_081, ge=0, le=65_535)
-    """Port of `/health` and `/ready` (0: any free one)."""
+    """Port of `/health`, `/ready` and `/metrics` (0: any free one)."""
 
     sim_port: int = Field(default=18_080, ge=0, le=65_535)
     """Port of the simulator when the source is `sim`."""

@@ -59,7 +59,7 @@ class IngestStack:
         self.home = home
         self.broker = broker
         self.environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "TICKCAST_HOME": str(home),
             "TICKCAST_BROKER_URL": broker.broker_url,
             "TICKCAST_SOURCE": "sim",
