@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -41,6 +42,14 @@ SETTLE_S: Final = 1.0
 """A lease that nobody holds comes faster than this; after it the service says that it stands by."""
 
 
+Tell = Callable[[str, int, int], None]
+"""Hears what is being done, how far it is, and how much there is; 0 of 0 when it is over."""
+
+
+def _tell_nobody(_what: str, _done: int, _total: int) -> None:
+    """Show no progress."""
+
+
 def make_source(settings: IngestSettings) -> TradeSource:
     """Source that `settings` names."""
     return ReplaySource(settings) if settings.kind == "replay" else KrakenSource(settings)
@@ -49,8 +58,9 @@ def make_source(settings: IngestSettings) -> TradeSource:
 class IngestService:
     """Moves trades from a source to the log, and tells how it goes."""
 
-    def __init__(self, settings: IngestSettings, broker: BrokerSettings) -> None:
+    def __init__(self, settings: IngestSettings, broker: BrokerSettings, tell: Tell = _tell_nobody) -> None:
         self._settings = settings
+        self._tell_job = tell
         self._broker = broker
         self._source = make_source(settings)
         self._publisher: Publisher | None = None
@@ -133,8 +143,16 @@ class IngestService:
         log.info("%s: %s", self._state, ", ".join(f"{name} {count}" for name, count in counters.items()))
 
     async def _tell(self) -> None:
+        label = ""
         while True:
-            tell(self._settings.home, self.status())
+            status = self.status()
+            tell(self._settings.home, status)
+            job = status.progress
+            if label and (job is None or job.label != label):
+                self._tell_job(label, 0, 0)
+            if job is not None:
+                self._tell_job(job.label, job.done, job.total)
+            label = job.label if job is not None else ""
             await asyncio.sleep(1.0)
 
     async def _serve(self, stop: asyncio.Event) -> None:
@@ -210,7 +228,7 @@ async def _either(task: asyncio.Task[int], stop: asyncio.Event, timeout_s: float
     return bool(done)
 
 
-def run(settings: IngestSettings, broker: BrokerSettings | None = None) -> None:
-    """Ingest until SIGTERM, SIGINT or the end of the recording."""
-    service = IngestService(settings, broker or BrokerSettings())
+def run(settings: IngestSettings, broker: BrokerSettings | None = None, tell: Tell = _tell_nobody) -> None:
+    """Ingest until SIGTERM, SIGINT or the end of the recording; `tell` hears of the job with a known end."""
+    service = IngestService(settings, broker or BrokerSettings(), tell)
     run_until_signal(service.serve)
