@@ -22,7 +22,7 @@ import uvloop
 
 from tests.bench.ingest_parts import asset_pairs, frames_v2, socket_bytes
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "Sender"]
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CHUNK = 200
@@ -50,6 +50,8 @@ class Sender:
         self._plan = plan
         self._chunks: list[bytes] = []
         self._next_id = 1
+        self.sent = 0
+        """Frames of a flood that the connection has taken (count)."""
         if not plan.rate_per_s:  # made before anybody asks, so that making them costs nothing then
             at_ns = time.time_ns()
             made = frames_v2(plan.pair, 1, plan.frames, at_ns)
@@ -101,6 +103,7 @@ class Sender:
         for chunk in self._chunks:
             writer.write(chunk)
             await writer.drain()
+            self.sent += CHUNK
 
     async def _paced(self, writer: asyncio.StreamWriter) -> None:
         started_s, sent = time.monotonic(), 0
