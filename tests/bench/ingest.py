@@ -50,6 +50,7 @@ PAGE_ROWS: Final = 1_000
 MAX_IN_FLIGHT: Final = 100_000
 LINGER_MS: Final = 10
 EVERYTHING: Final = 1 << 60
+SOAK_S: Final = 1_800.0
 NOTES: Final = (
     "Sender, ingest service and broker share the cores. cryptofeed decodes only: no socket, no check of ids, nothing "
     "published; it speaks WebSocket v1, so it gets the same trades in frames of v1."
@@ -236,9 +237,10 @@ def _rate(runs: list[Run], job: str) -> int:
 
 
 def _slope() -> float | None:
-    """Give what the last soak found, if there was one."""
+    """Give what the last soak found, if it was long enough to tell more than the warm-up."""
     file = result.RESULTS / "soak.json"
-    return json.loads(file.read_text())["figures"]["rss_slope_mb_per_h"] if file.exists() else None
+    found = json.loads(file.read_text()) if file.exists() else {"seconds": 0}
+    return found["figures"]["rss_slope_mb_per_h"] if found["seconds"] >= SOAK_S else None
 
 
 def show(found: dict[str, Any], console: Console) -> None:
