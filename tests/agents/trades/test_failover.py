@@ -17,6 +17,7 @@ from redpanda import admin
 from redpanda.errors import ConfigError
 from redpanda.topics import TopicSpec
 from tables.candles import PairCandles
+from tables.status import read_status
 from tests.support.candle_fold import FOREVER_NS, NOTHING, RULES
 from tests.support.ingest import IngestStack, published, wait_for
 from tests.support.reference import differences
@@ -67,6 +68,8 @@ def two(folder: Path, broker: BrokerSettings, pair: str, lease_s: float = 5.0) -
         with second.runs("ingest") as other:
             standby = Node(second, other)
             wait_for(lambda: standby.is_standby(of=active))
+            # It may share a folder with the active one, whose file it must not write over.
+            wait_for(lambda: (told := read_status(second.home, "ingest-standby")) is not None and told.pid == other.pid)
             assert second.get("/health") == 200
             assert standby.published() == 0
             yield active, standby
