@@ -239,7 +239,7 @@ def _rate(runs: list[Run], job: str) -> int:
 def _slope() -> float | None:
     """Give what the last soak found, if it was long enough to tell more than the warm-up."""
     file = result.RESULTS / "soak.json"
-    found = json.loads(file.read_text()) if file.exists() else {"seconds": 0}
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"seconds": 0}
     return found["figures"]["rss_slope_mb_per_h"] if found["seconds"] >= SOAK_S else None
 
 
