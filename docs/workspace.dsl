@@ -9,7 +9,7 @@ workspace "tickcast" "Trades in, calibrated price forecasts out" {
             ingest = container "Ingest" "History, live feed and repairs of holes; each trade once, in order" "Python, websockets, kafka-python"
             log = container "Log" "Topics keyed by the pair, changelogs of the tables" "Redpanda; locally Apache Kafka" "Database"
             worker = container "Worker" "Candles, features, forecasts, sinks; tables in RocksDB" "Python, Faust"
-            store = container "Store" "Candles, features, forecasts, dead letters" "ClickHouse; locally chdb behind HTTP" "Database"
+            store = container "Store" "Candles, features, forecasts, holes, dead letters" "ClickHouse; locally chdb behind HTTP" "Database"
             trainer = container "Trainer" "Challengers, and the gate that promotes them" "Python, CatBoost, Optuna"
             registry = container "Registry" "Versions and aliases of the models" "MLflow" "Database"
             api = container "API" "REST and WebSocket" "Python, Litestar"
@@ -17,7 +17,7 @@ workspace "tickcast" "Trades in, calibrated price forecasts out" {
 
         ingest -> kraken "trades" "WebSocket, HTTPS"
         ingest -> sim "trades, instead of Kraken" "WebSocket, HTTP"
-        ingest -> log "trades, dead letters" "Kafka"
+        ingest -> log "trades, holes, dead letters" "Kafka"
         worker -> log "reads trades; writes candles, features, forecasts" "Kafka"
         worker -> store "batches with a deduplication token" "HTTP"
         worker -> registry "asks for the champion once a second"

@@ -80,12 +80,12 @@ def diff(admin: KafkaAdminClient, settings: BrokerSettings, topics: Iterable[Top
         partitions = {row["name"]: len(row["partitions"]) for row in admin.describe_topics()}
         there = [name for name in declared if name in partitions]
         configs = _configs(admin, there)
-    wanted = settings.partitions
+    wanted = {name: spec.partitions(settings.partitions) for name, spec in declared.items()}
     return TopicDiff(
         missing=tuple(name for name in declared if name not in partitions),
         configs={name: keys for name in there if (keys := _differing(declared[name], configs[name]))},
-        grow={name: (partitions[name], wanted) for name in there if partitions[name] < wanted},
-        shrink={name: (partitions[name], wanted) for name in there if partitions[name] > wanted},
+        grow={name: (partitions[name], wanted[name]) for name in there if partitions[name] < wanted[name]},
+        shrink={name: (partitions[name], wanted[name]) for name in there if partitions[name] > wanted[name]},
         prunable=tuple(sorted(name for name in partitions if name not in declared and not _kept(name))),
     )
 
@@ -147,6 +147,8 @@ def apply(
         raise ConfigError(
             f"topic {name} has {has} partitions and TICKCAST_PARTITIONS is {wanted}: Kafka cannot take "
             f"partitions away; set TICKCAST_PARTITIONS={has}, or delete the topic and its records first"
+            if not declared[name].one_partition
+            else f"topic {name} has {has} partitions and must have one: stop all ingest and delete the topic"
         )
     with reaching(settings):
         if found.missing:
@@ -179,7 +181,7 @@ def _settle(admin: KafkaAdminClient, settings: BrokerSettings, topics: Iterable[
 def _create(admin: KafkaAdminClient, settings: BrokerSettings, specs: list[TopicSpec]) -> None:
     wanted = {
         spec.name: {
-            "num_partitions": settings.partitions,
+            "num_partitions": spec.partitions(settings.partitions),
             "replication_factor": settings.replication,
             "configs": spec.config(),
         }

@@ -18,6 +18,7 @@ __all__ = [
     "FORECAST_ERRORS",
     "GROUP",
     "HOLES",
+    "LEASES",
     "NEWS",
     "SENTIMENT",
     "TOPICS",
@@ -42,6 +43,14 @@ class TopicSpec(msgspec.Struct, frozen=True):
     """Kafka `cleanup.policy`."""
     retention_ms: int
     """Kafka `retention.ms`; -1 keeps for ever."""
+    one_partition: bool = False
+    """Whether all records have one order, whatever TICKCAST_PARTITIONS says."""
+    more: dict[str, str] = {}
+    """Further Kafka settings."""
+
+    def partitions(self, wanted: int) -> int:
+        """Give its number of partitions where the topics are to have `wanted` (count)."""
+        return 1 if self.one_partition else wanted
 
     def config(self) -> dict[str, str]:
         """Topic configuration as the Kafka API takes it.
@@ -53,6 +62,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
             "cleanup.policy": self.cleanup,
             "retention.ms": str(self.retention_ms),
             "message.timestamp.type": "LogAppendTime",
+            **self.more,
         }
 
 
@@ -67,6 +77,7 @@ SENTIMENT: Final = "sentiment"
 TRADES_LATE: Final = "trades-late"
 HOLES: Final = "holes"
 DEAD_LETTERS: Final = "dead-letters"
+LEASES: Final = "ingest-leases"
 
 TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(TRADES, "array of 1..N trades of one pair, in trade_id order", "delete", 30 * DAY_MS),
@@ -81,6 +92,15 @@ TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(TRADES_LATE, "a trade older than any window in state", "delete", 30 * DAY_MS),
     TopicSpec(HOLES, "trade ids that a feed passed over, and what became of them", "delete", 30 * DAY_MS),
     TopicSpec(DEAD_LETTERS, "a refused record with its reason", "delete", 30 * DAY_MS),
+    TopicSpec(
+        LEASES,
+        "which ingest process publishes a set of pairs (one partition: its order decides)",
+        "compact",
+        -1,
+        one_partition=True,
+        # What was said within a lease must be there in full; small segments, or nothing is ever compacted.
+        more={"min.compaction.lag.ms": str(HOUR_MS), "segment.bytes": str(1 << 20), "segment.ms": str(HOUR_MS)},
+    ),
 )
 
 

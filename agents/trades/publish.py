@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from kafka import KafkaProducer
@@ -16,9 +16,11 @@ from kafka.errors import KafkaError
 from agents.trades.refusals import Refusal, dead_letter
 from redpanda.clients import reaching
 from redpanda.errors import ConfigError, UnreachableError
-from redpanda.topics import DEAD_LETTERS, TRADES
+from redpanda.topics import DEAD_LETTERS, HOLES, TRADES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agents.trades.source import Batch
     from redpanda.settings import BrokerSettings
     from tables.records import Trade
@@ -30,12 +32,16 @@ log = logging.getLogger("tickcast.trades")
 ENVELOPE_TRADES: Final = 1_000
 LOGGED_REFUSALS: Final = 10
 BATCH_BYTES: Final = 256 << 10
+FENCED_MS: Final = 20.0
+"""How often a producer that may not send asks again (ms)."""
 NEVER_MS: Final = 2**31 - 1
 """A record that expired would leave a hole behind it in the topic: the producer tries until it is stopped."""
 
 
-def open_producer(broker: BrokerSettings) -> KafkaProducer:
+def open_producer(broker: BrokerSettings, may_send: Callable[[], bool] | None = None) -> KafkaProducer:
     """Connect a producer and check that the topics exist.
+
+    While `may_send` says no, nothing leaves it, not even what had been handed to it before; that waits inside.
 
     Raises
     ------
@@ -58,7 +64,7 @@ def open_producer(broker: BrokerSettings) -> KafkaProducer:
             linger_ms=0,
             allow_auto_create_topics=False,
         )
-        for topic in (TRADES, DEAD_LETTERS):
+        for topic in (TRADES, HOLES, DEAD_LETTERS):
             try:
                 known = producer.partitions_for(topic)
             except KafkaError:
@@ -66,7 +72,31 @@ def open_producer(broker: BrokerSettings) -> KafkaProducer:
             if not known:
                 producer.close(timeout=0)
                 raise ConfigError(f"topic {topic} does not exist: create it with `tickcast topics apply`")
+    if may_send is not None:
+        _fence(producer, may_send)
     return producer
+
+
+def _fence(producer: KafkaProducer, may_send: Callable[[], bool]) -> None:
+    """Ask right before batches are taken to be sent, retries too: a process that slept looks at the clock first.
+
+    Left open: a process that is stopped between this look and the write to the socket.
+    """
+    sender: Any = producer._sender  # noqa: SLF001  # no public way
+    send: Callable[[], float] = sender._send_producer_data  # noqa: SLF001  # see above
+
+    def fenced() -> float:
+        return send() if may_send() else FENCED_MS
+
+    sender._send_producer_data = fenced  # noqa: SLF001  # see above
+
+
+class _Freight(NamedTuple):
+    """What one record brings to the counters once it is acknowledged."""
+
+    weight: int = 1
+    trades: int = 0
+    newest_ts_ns: int = 0
 
 
 class Publisher:
@@ -85,12 +115,18 @@ class Publisher:
         self._error: Exception | None = None
         self._acked_s = time.monotonic()
         self.in_flight = 0
-        """Trades and dead letters taken and not yet acknowledged (count)."""
+        """Trades, dead letters and records of holes taken and not yet acknowledged (count)."""
         self.published = 0
         """Trades acknowledged (count)."""
         self.envelopes = 0
         self.dead_letters: Counter[str] = Counter()
         """Refusals taken, by reason (count)."""
+        self.holes: Counter[str] = Counter()
+        """Records of holes taken, by state (count)."""
+        self.open_holes: set[tuple[str, int]] = set()
+        """Pair and first id of the holes that were told of as open and not as anything else since."""
+        self.newest_ts_ns = 0
+        """Time of the newest trade acknowledged, ns since the epoch; 0 before the first."""
 
     @property
     def stalled_s(self) -> float:
@@ -108,6 +144,12 @@ class Publisher:
         self._check()
         for refusal in batch.refusals:
             self._refuse(refusal)
+        for hole in batch.holes:
+            self.holes[hole.state] += 1
+            change = self.open_holes.add if hole.state == "open" else self.open_holes.discard
+            change((hole.pair, hole.first_id))
+            self._owe(1)
+            self._submit(HOLES, hole.pair, hole, _Freight())
         if batch.trades:
             self._owe(len(batch.trades))
             waiting = self._open.setdefault(batch.pair, [])
@@ -139,6 +181,14 @@ class Publisher:
             log.warning("%d trades were not acknowledged: the next start fetches them again", self.in_flight)
         await self._loop.run_in_executor(None, self._close_producer)
 
+    async def abandon(self) -> None:
+        """Stop at once and send nothing more: somebody else publishes these pairs now."""
+        self._error = self._error or UnreachableError("given up")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._producer._sender.force_close()  # noqa: SLF001  # `close` would first send what waits
+        await self._loop.run_in_executor(None, self._close_producer)
+
     def _close_producer(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
         try:
@@ -165,7 +215,7 @@ class Publisher:
             log.warning("refused (%s, %d so far): %s", refusal.reason, count, refusal.detail[:200])
         letter = dead_letter(refusal, time.time_ns() // 1_000_000)
         self._owe(1)
-        self._submit(DEAD_LETTERS, letter.pair, letter, 0, 1)
+        self._submit(DEAD_LETTERS, letter.pair, letter, _Freight())
 
     def _flush_open(self) -> None:
         if self._timer is not None:
@@ -178,13 +228,13 @@ class Publisher:
 
     def _hand_over(self, pair: str, trades: list[Trade]) -> None:
         self.envelopes += 1
-        self._submit(TRADES, pair, trades, len(trades), len(trades))
+        self._submit(TRADES, pair, trades, _Freight(len(trades), len(trades), trades[-1].ts_ns))
 
-    def _submit(self, topic: str, pair: str, record: object, trades: int, weight: int) -> None:
+    def _submit(self, topic: str, pair: str, record: object, freight: _Freight) -> None:
         """Queue for the one sending thread: submissions keep their order, and so do a pair's records."""
-        self._thread.submit(self._send, topic, pair.encode(), record, trades, weight)
+        self._thread.submit(self._send, topic, pair.encode(), record, freight)
 
-    def _send(self, topic: str, key: bytes, record: object, trades: int, weight: int) -> None:
+    def _send(self, topic: str, key: bytes, record: object, freight: _Freight) -> None:
         """Encode and hand to the producer; runs in the sending thread."""
         if self._error is not None:
             return
@@ -194,19 +244,20 @@ class Publisher:
             self._error = error
             self._loop.call_soon_threadsafe(self._changed.set)
             return
-        future.add_callback(lambda _: self._tell(trades, weight, None))
-        future.add_errback(lambda error: self._tell(trades, weight, error))
+        future.add_callback(lambda _: self._tell(freight, None))
+        future.add_errback(lambda error: self._tell(freight, error))
 
-    def _tell(self, trades: int, weight: int, error: Exception | None) -> None:
+    def _tell(self, freight: _Freight, error: Exception | None) -> None:
         """Bring an answer of the producer's thread to the loop."""
         if error is not None:  # at once: what the sending thread adds now would lie behind a hole
             self._error = self._error or error
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._answered, trades, weight, error)
+            self._loop.call_soon_threadsafe(self._answered, freight, error)
 
-    def _answered(self, trades: int, weight: int, error: Exception | None) -> None:
-        self.in_flight -= weight
+    def _answered(self, freight: _Freight, error: Exception | None) -> None:
+        self.in_flight -= freight.weight
         self._acked_s = time.monotonic()
         if error is None:
-            self.published += trades
+            self.published += freight.trades
+            self.newest_ts_ns = max(self.newest_ts_ns, freight.newest_ts_ns)
         self._changed.set()

@@ -67,7 +67,7 @@ class IngestSettings(BaseSettings):
     """Longest time a trade waits for others to share its record (ms)."""
 
     ingest_port: int = Field(default=18_081, ge=0, le=65_535)
-    """Port of `/health` and `/ready` (0: any free one)."""
+    """Port of `/health`, `/ready` and `/metrics` (0: any free one)."""
 
     sim_port: int = Field(default=18_080, ge=0, le=65_535)
     """Port of the simulator when the source is `sim`."""
@@ -107,6 +107,9 @@ class IngestSettings(BaseSettings):
 
     max_in_flight: int = Field(default=100_000, ge=1_000)
     """Trades read and not yet acknowledged by the broker (count); at the limit the source waits."""
+
+    lease_s: float = Field(default=5.0, ge=1.0, le=30.0)
+    """How long an ingest process that died keeps others of its pairs waiting (s); not used by replay."""
 
     resume_scan: int = Field(default=200_000, ge=1)
     """Records of a partition looked through, from the end, for a pair's last trade (count)."""

@@ -46,6 +46,8 @@ class Counters(msgspec.Struct):
     reconnects: int = 0
     skipped: int = 0
     """Replay: rows of pairs or times that were not asked for."""
+    rest_calls: int = 0
+    """Requests sent to the exchange's REST API."""
 
 
 class TradeSource(Protocol):

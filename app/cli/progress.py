@@ -11,7 +11,7 @@ __all__ = ["progress"]
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Give the function that tells of the work: what is being done, how far it is, how much there is.
+    """Give the function that tells of the work: what is being done, how far it is, how much there is (0: take it away).
 
     Nothing is shown where stderr is no terminal, and nothing stays when the block ends.
     """
@@ -33,6 +33,6 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         def tell(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total)
+            bars.update(tasks[what], completed=done, total=total, visible=total > 0)
 
         yield tell

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import Home, Pairs, examples, join_stack, log_to_stderr, override
+from app.cli.progress import progress
 
 __all__ = ["add_to"]
 
@@ -39,11 +40,12 @@ def ingest(
     It resumes from what the log already holds and needs no state of its own.
     """
     override(source=source, pairs=pairs, since=since, home=home)
-    log_to_stderr()
-    from agents.trades.service import run
-    from agents.trades.settings import IngestSettings
+    with progress() as tell:
+        log_to_stderr()  # after the bar, which lets lines pass above it
+        from agents.trades.service import run
+        from agents.trades.settings import IngestSettings
 
-    run(IngestSettings())
+        run(IngestSettings(), tell=tell)
 
 
 @examples(

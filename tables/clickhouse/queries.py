@@ -23,7 +23,17 @@ from tables.records import TIMEFRAME_MS, Candle, Forecast
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
 
-__all__ = ["MAX_LIMIT", "PairInfo", "candles", "feature_table", "forecasts", "latest_forecasts", "pairs"]
+__all__ = [
+    "MAX_LIMIT",
+    "HoleHour",
+    "PairInfo",
+    "candles",
+    "feature_table",
+    "forecasts",
+    "hole_hours",
+    "latest_forecasts",
+    "pairs",
+]
 
 MAX_LIMIT: Final = 100_000
 """Most rows of one answer (count)."""
@@ -43,6 +53,22 @@ class PairInfo(msgspec.Struct, frozen=True):
     last_ms: int
     """open_ms of the oldest and newest 1m candle."""
     candles: int
+
+
+class HoleHour(msgspec.Struct, frozen=True):
+    """What became of the holes of one pair that were found within one hour."""
+
+    pair: str
+    hour_ms: int
+    """Start of the hour."""
+    open: int
+    repaired: int
+    unrepairable: int
+    """Holes in each state (count)."""
+    open_ids: int
+    repaired_ids: int
+    unrepairable_ids: int
+    """Trade ids in them (count)."""
 
 
 def _select(table: str) -> str:
@@ -117,6 +143,18 @@ def pairs(client: Client) -> list[PairInfo]:
         "FROM candles FINAL WHERE timeframe = '1m' GROUP BY pair ORDER BY pair",
     )
     return [PairInfo(*row) for row in rows]
+
+
+def hole_hours(client: Client, from_ms: int, to_ms: int) -> list[HoleHour]:
+    """Count the holes found in a range by pair and hour, the newest hour first: the figures of data quality."""
+    with store_errors("reading holes"):  # without _SETTINGS: a hole may lie in two partitions
+        rows = client.query(
+            "SELECT pair, toUnixTimestamp(hour) * 1000, open, repaired, unrepairable, open_ids, repaired_ids, "
+            f"unrepairable_ids FROM hole_hours WHERE {_RANGE.format(column='hour')} ORDER BY hour DESC, pair "
+            "LIMIT {limit:UInt32}",
+            parameters=_bounds(from_ms, to_ms, MAX_LIMIT),
+        ).result_rows
+    return [HoleHour(*row) for row in rows]
 
 
 _TABLE_COLUMNS: Final = (

@@ -15,7 +15,7 @@ import numpy as np
 from redpanda.errors import BadInputError
 from tables.clickhouse.client import store_errors
 from tables.features import FEATURE_NAMES
-from tables.records import Candle, DeadLetter, Features, Forecast
+from tables.records import Candle, DeadLetter, Features, Forecast, Hole
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import AsyncClient, Client
@@ -27,12 +27,14 @@ __all__ = [
     "dead_letter_batch",
     "feature_batch",
     "forecast_batch",
+    "hole_batch",
     "insert",
     "insert_async",
     "insert_candles",
     "insert_dead_letters",
     "insert_features",
     "insert_forecasts",
+    "insert_holes",
 ]
 
 
@@ -106,6 +108,14 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         (_COUNT, "revision"),
         (_TEXT, "source"),
     ),
+    "holes": _columns(
+        (_TEXT, "pair"),
+        ("Int64", "first_id last_id"),
+        (_TEXT, "state"),
+        (_COUNT, "tries"),
+        (_TIME, "found_at=found_at_ms at=at_ms"),
+        (_TEXT, "source"),
+    ),
     "dead_letters": _columns(
         (_TIME, "at=at_ms"),
         (_TEXT, "stage reason"),
@@ -126,6 +136,11 @@ def candle_batch(rows: Sequence[Candle]) -> Batch:
 def forecast_batch(rows: Sequence[Forecast]) -> Batch:
     """Turn forecasts into columns."""
     return Batch("forecasts", _data(TABLES["forecasts"], rows), len(rows))
+
+
+def hole_batch(rows: Sequence[Hole]) -> Batch:
+    """Turn holes into columns."""
+    return Batch("holes", _data(TABLES["holes"], rows), len(rows))
 
 
 def dead_letter_batch(rows: Sequence[DeadLetter]) -> Batch:
@@ -175,6 +190,11 @@ def insert_features(client: Client, rows: Sequence[Features], token: str) -> int
 def insert_forecasts(client: Client, rows: Sequence[Forecast], token: str) -> int:
     """Insert forecasts; see `insert`."""
     return insert(client, forecast_batch(rows), token)
+
+
+def insert_holes(client: Client, rows: Sequence[Hole], token: str) -> int:
+    """Insert holes; see `insert`."""
+    return insert(client, hole_batch(rows), token)
 
 
 def insert_dead_letters(client: Client, rows: Sequence[DeadLetter], token: str) -> int:

@@ -14,14 +14,14 @@ from faust.types import TP
 
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
-from agents.sinks import Sink, _NotOwnedError
+from agents.sinks import Sink, _NotOwnedError, make_sinks
 from agents.stage import WorkerState
-from redpanda.topics import FEATURES
+from redpanda.topics import FEATURES, HOLES
 from tables.clickhouse import rows
 from tables.clickhouse.client import connect
 from tables.clickhouse.settings import StoreSettings
 from tables.records import Features
-from tests.support.samples import features
+from tests.support.samples import START_MS, features, hole
 from tests.support.store import store, store_client, store_database, store_settings
 
 pytestmark = pytest.mark.component
@@ -74,3 +74,21 @@ def test_a_batch_of_a_former_owner_is_not_stored(store_client: Client, store_set
         asyncio.run(former._store([waiting]))
     assert stored(store_client) == [0.2, 0.3]
     assert waiting.open_handlers == 1, "it must not be committed either"
+
+
+def test_a_hole_reaches_the_store_and_its_last_state_counts(
+    store_client: Client, store_settings: StoreSettings
+) -> None:
+    app = ChunkApp("tickcast-sink-test", broker="kafka://127.0.0.1:1", web_enabled=False)
+    app.consumer_generation_id = 1
+    app.lease.renew()
+    sinks = {sink._topic: sink for sink in make_sinks(app, WorkerState(), store_settings)}
+    said = [hole(1), hole(20), hole(1, "repaired", at_ms=START_MS + 1)]
+    records: list[Any] = [
+        ConsumerRecord(HOLES, 0, at, 5, 1, b"BTC/USD", msgspec.json.encode(record), None, 0, 0, ())
+        for at, record in enumerate(said)
+    ]
+    asyncio.run(sinks[HOLES]._store([Chunk(TP(HOLES, 0), records, 1, 1)]))
+    found = store_client.query("SELECT first_id, state FROM holes FINAL ORDER BY first_id").result_rows
+    assert found == [(1, "repaired"), (20, "open")]
+    assert set(sinks) == {"candles", "features", "forecasts", "holes", "dead-letters"}

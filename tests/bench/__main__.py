@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("replay", "features", "recovery", "freshness", "scale", "takeover")
+NAMES = ("replay", "features", "recovery", "freshness", "scale", "takeover", "ingest", "soak")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from redpanda.errors import TickcastError
 from redpanda.local import LocalBroker
 from redpanda.local.checks import free_port
 from redpanda.settings import BrokerSettings
-from redpanda.topics import CANDLES, DEAD_LETTERS, FEATURES, TRADES, TRADES_LATE
+from redpanda.topics import CANDLES, DEAD_LETTERS, FEATURES, HOLES, TRADES, TRADES_LATE
 from tables.clickhouse import client as clickhouse
 from tables.clickhouse import migrate
 from tables.clickhouse.settings import StoreSettings
@@ -32,7 +32,7 @@ FIRST_BACKOFF_S: Final = 0.5
 LAST_BACKOFF_S: Final = 4.0
 QUIET_FOR_S: Final = 7.0
 """Longer than the timer that closes the last windows of an idle pair."""
-WATCHED: Final = (TRADES, CANDLES, FEATURES, TRADES_LATE, DEAD_LETTERS)
+WATCHED: Final = (TRADES, CANDLES, FEATURES, TRADES_LATE, HOLES, DEAD_LETTERS)
 
 
 class Member:

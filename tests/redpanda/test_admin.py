@@ -13,7 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from redpanda import admin
 from redpanda.errors import ConfigError, UnreachableError
 from redpanda.settings import BrokerSettings
-from redpanda.topics import TOPICS, TopicSpec
+from redpanda.topics import LEASES, TOPICS, TopicSpec
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -31,7 +31,9 @@ def test_second_apply_changes_nothing(broker_admin: KafkaAdminClient, broker_set
     second = admin.apply(broker_admin, broker_settings)
     assert second.empty
     rows = {row["name"]: row for row in broker_admin.describe_topics()}
-    assert all(len(rows[spec.name]["partitions"]) == broker_settings.partitions for spec in TOPICS)
+    counts = {spec.name: len(rows[spec.name]["partitions"]) for spec in TOPICS}
+    assert counts.pop(LEASES) == 1
+    assert set(counts.values()) == {broker_settings.partitions}
 
 
 @component

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from tables.features import FEATURE_NAMES, FEATURE_SET
-from tables.records import TIMEFRAME_MS, Candle, DeadLetter, Features, Forecast
+from tables.records import TIMEFRAME_MS, Candle, DeadLetter, Features, Forecast, Hole, HoleState
 
-__all__ = ["START_MS", "candle", "dead_letter", "features", "forecast"]
+__all__ = ["START_MS", "candle", "dead_letter", "features", "forecast", "hole"]
 
 START_MS = 1_526_169_600_000
 """2018-05-13T00:00:00Z."""
@@ -91,6 +91,21 @@ def forecast(index: int = 0, pair: str = "BTC/USD", horizon_s: int = 60, **chang
         reasons=[],
         expires_at_ms=open_ms + 120_000,
         revision=0,
+        source="sim",
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def hole(first_id: int = 100, state: HoleState = "open", **changes: Any) -> Hole:
+    """Make a hole of ten ids, found at `START_MS`."""
+    made = Hole(
+        pair="BTC/USD",
+        first_id=first_id,
+        last_id=first_id + 9,
+        state=state,
+        tries=1,
+        found_at_ms=START_MS,
+        at_ms=START_MS,
         source="sim",
     )
     return msgspec.structs.replace(made, **changes)

@@ -6,13 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,41 +27,17 @@ from redpanda.tail import last_records
 from redpanda.topics import DEAD_LETTERS, TRADES
 from tables.records import DeadLetter, Trade
 from tables.status import read_status
+from tests.support.ingest import DEADLINE_S, IngestStack, published, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from kafka import KafkaAdminClient
 
 pytestmark = pytest.mark.component
-
-ROOT = Path(__file__).parents[3]
-DEADLINE_S = 30.0
-PROGRAMS = {
-    "sim": "from agents.trades.sim.server import run; from agents.trades.settings import *; run(sim_settings())",
-    "ingest": "from agents.trades.service import run; from agents.trades.settings import *; run(ingest_settings())",
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def topics(broker_admin: KafkaAdminClient, broker_settings: BrokerSettings) -> None:
     admin.apply(broker_admin, broker_settings)
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    pause = threading.Event()
-    while not what():
-        assert time.monotonic() < deadline, "not in time"
-        pause.wait(0.05)
-
-
-def published(broker: BrokerSettings, pair: str) -> list[Trade]:
-    rows = [row for part in last_records(broker, TRADES, 1_000_000).values() for row in part]
-    values = [row.value or b"" for row in rows if row.key == pair.encode()]
-    envelopes = [msgspec.json.decode(value, type=list[Trade]) for value in values]
-    assert all(0 < len(envelope) <= 1_000 for envelope in envelopes)
-    return [trade for envelope in envelopes for trade in envelope]
 
 
 def letters(broker: BrokerSettings, pair: str) -> list[DeadLetter]:
@@ -81,56 +50,9 @@ def one(pair: str, number: int) -> Trade:
     return Trade(pair, number, 1_700_000_000_000_000_000 + number, 1.0, 1.0, "buy", "", "sim")
 
 
-class Stack:
-    """Settings of a folder, and the programs that run on it."""
-
-    def __init__(self, home: Path, broker: BrokerSettings, **settings: str) -> None:
-        self.home = home
-        self.broker = broker
-        self.environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "TICKCAST_HOME": str(home),
-            "TICKCAST_BROKER_URL": broker.broker_url,
-            "TICKCAST_SOURCE": "sim",
-            "TICKCAST_SINCE": "4s",
-            "TICKCAST_SIM_PORT": str(free_port()),
-            "TICKCAST_INGEST_PORT": str(free_port()),
-            "TICKCAST_SIM_TRADES_PER_MIN": "20000",
-            **settings,
-        }
-
-    @contextmanager
-    def runs(self, program: str) -> Iterator[subprocess.Popen[str]]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAMS[program]],
-            env=self.environment,
-            cwd=self.home,
-            text=True,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
-
-    def count(self, name: str, process: subprocess.Popen[str]) -> int:
-        status = read_status(self.home, "ingest")
-        return status.counters.get(name, 0) if status is not None and status.pid == process.pid else 0
-
-    def get(self, path: str) -> int:
-        url = f"http://127.0.0.1:{self.environment['TICKCAST_INGEST_PORT']}{path}"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # loopback
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code
-
-
 def test_every_id_is_published_once_although_all_is_killed(tmp_path: Path, broker_settings: BrokerSettings) -> None:
     pair = "KILL/USD"
-    stack = Stack(tmp_path, broker_settings, TICKCAST_PAIRS=pair, TICKCAST_SIM_FAULTS='{"drop_every":90}')
+    stack = IngestStack(tmp_path, broker_settings, TICKCAST_PAIRS=pair, TICKCAST_SIM_FAULTS='{"drop_every":90}')
     for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         with stack.runs("sim") as market, stack.runs("ingest") as service:
             wait_for(lambda: stack.count("published", service) > 300 and stack.get("/ready") == 200)
@@ -153,7 +75,7 @@ def test_a_recording_is_published_whole_once_and_bad_rows_are_dead_letters(
     rows.insert(7, f"{pair},nan,1,buy,,,2018-05-08T04:11:41Z")
     file = tmp_path / "trades.csv"
     file.write_text("symbol,price,qty,side,ord_type,trade_id,timestamp\n" + "\n".join(rows) + "\n")
-    stack = Stack(tmp_path, broker_settings, TICKCAST_PAIRS=pair, TICKCAST_SOURCE=f"replay:{file}")
+    stack = IngestStack(tmp_path, broker_settings, TICKCAST_PAIRS=pair, TICKCAST_SOURCE=f"replay:{file}")
     for skipped in (0, 2_500):
         with stack.runs("ingest") as service:
             assert service.wait(DEADLINE_S) == 0
@@ -177,7 +99,7 @@ def test_two_sources_do_not_mix_in_one_topic(tmp_path: Path, broker_settings: Br
     pair = "MIX/USD"
     file = tmp_path / "trades.csv"
     file.write_text(f"symbol,price,qty,timestamp\n{pair},1,1,2018-05-08T04:11:41Z\n")
-    stack = Stack(tmp_path, broker_settings, TICKCAST_PAIRS=pair, TICKCAST_SOURCE=f"replay:{file}")
+    stack = IngestStack(tmp_path, broker_settings, TICKCAST_PAIRS=pair, TICKCAST_SOURCE=f"replay:{file}")
     with stack.runs("ingest") as service:
         assert service.wait(DEADLINE_S) == 0
     resume = last_trades(broker_settings, (pair, "NONE/USD"), 1_000)

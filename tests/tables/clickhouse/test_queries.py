@@ -7,9 +7,9 @@ import pytest
 
 from redpanda.errors import BadInputError
 from tables.clickhouse import queries, rows
-from tables.clickhouse.queries import PairInfo
+from tables.clickhouse.queries import HoleHour, PairInfo
 from tables.features import FEATURE_NAMES
-from tests.support.samples import START_MS, candle, features, forecast
+from tests.support.samples import START_MS, candle, features, forecast, hole
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -114,3 +114,27 @@ def test_bad_arguments_are_bad_input(store_client: Client) -> None:
         queries.candles(store_client, "BTC/USD", "2m", *ALWAYS, 1)
     with pytest.raises(BadInputError, match="limit 0"):
         queries.forecasts(store_client, "BTC/USD", None, *ALWAYS, 0)
+
+
+def test_holes_are_counted_by_pair_hour_and_newest_state(store_client: Client) -> None:
+    hour_ms = 60 * MINUTE_MS
+    later = START_MS + hour_ms
+    written = [
+        *(hole(1), hole(20), hole(20, "repaired", at_ms=START_MS + 5)),
+        *(hole(40, "unrepairable", found_at_ms=later - 1), hole(60, "repaired", found_at_ms=later)),
+        hole(1, pair="ADA/USD", last_id=1),
+    ]
+    rows.insert_holes(store_client, written, "a")
+    assert queries.hole_hours(store_client, START_MS, later + 1) == [
+        HoleHour("BTC/USD", later, 0, 1, 0, 0, 10, 0),
+        HoleHour("ADA/USD", START_MS, 1, 0, 0, 1, 0, 0),
+        HoleHour("BTC/USD", START_MS, 1, 1, 1, 10, 10, 10),
+    ]
+    assert [row.pair for row in queries.hole_hours(store_client, later, later + 1)] == ["BTC/USD"]
+
+
+def test_a_hole_that_is_found_again_in_another_month_is_one_hole(store_client: Client) -> None:
+    month_ms = 31 * 24 * 60 * MINUTE_MS
+    again = hole(1, "repaired", found_at_ms=START_MS + month_ms, at_ms=START_MS + month_ms)
+    rows.insert_holes(store_client, [hole(1), again], "a")
+    assert [(row.open, row.repaired) for row in queries.hole_hours(store_client, *ALWAYS)] == [(0, 1)]

@@ -18,7 +18,8 @@ from tables.clickhouse.client import connect_async
 from tables.clickhouse.queries import candles, feature_table, forecasts
 from tables.clickhouse.settings import StoreSettings
 from tables.features import FEATURE_NAMES
-from tests.support.samples import START_MS, candle, dead_letter, features, forecast
+from tables.records import Hole
+from tests.support.samples import START_MS, candle, dead_letter, features, forecast, hole
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -170,3 +171,25 @@ def test_features_of_newer_trades_replace_and_those_of_older_ones_do_not(store_c
     for at, (as_of_ms, value) in enumerate([(1_000, 1.0), (2_000, 2.0), (1_500, 3.0), (2_000, 4.0)]):
         rows.insert_features(store_client, [features(0, value, as_of_ms=as_of_ms)], str(at))
     assert feature_table(store_client, "1m", ["BTC/USD"], *ALWAYS)["rsi_14"].tolist() == [4.0]
+
+
+def test_every_field_of_a_hole_comes_back(store_client: Client) -> None:
+    written = hole(7, "unrepairable", tries=5, found_at_ms=START_MS + 1, at_ms=START_MS + 2, source="kraken")
+    assert rows.insert_holes(store_client, [written], "a") == 1
+    found = store_client.query(
+        "SELECT pair, first_id, last_id, state, tries, toUnixTimestamp64Milli(found_at), toUnixTimestamp64Milli(at), "
+        "source FROM holes"
+    ).result_rows
+    assert [Hole(*row) for row in found] == [written]
+
+
+def test_what_became_of_a_hole_replaces_what_was_said_before_and_not_the_other_way_round(store_client: Client) -> None:
+    opened, filled = hole(7), hole(7, "repaired", tries=2, at_ms=START_MS + 900)
+    for token, record in (("a", opened), ("b", filled), ("c", opened)):  # the last one: said again after a crash
+        rows.insert_holes(store_client, [record], token)
+    assert store_client.query("SELECT state, tries FROM holes FINAL").result_rows == [("repaired", 2)]
+
+
+def test_of_two_states_of_one_millisecond_the_later_one_in_the_log_counts(store_client: Client) -> None:
+    rows.insert_holes(store_client, [hole(7), hole(7, "repaired")], "a")
+    assert store_client.query("SELECT state FROM holes FINAL").result_rows == [("repaired",)]
