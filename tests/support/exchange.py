@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agents.trades.kraken import KrakenSource
+from agents.trades.live import LiveSource
 from agents.trades.settings import Faults, IngestSettings, SimSettings, ingest_settings, sim_settings
 from agents.trades.sim.server import SimServer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from agents.trades.refusals import Refusal
     from agents.trades.source import Resume
-    from tables.records import Trade
+    from tables.records import Hole, HoleState, Trade
 
 __all__ = ["DEADLINE_S", "Seen", "busy_market", "client", "watch"]
 
@@ -27,10 +27,11 @@ DEADLINE_S = 20.0
 class Seen(msgspec.Struct):
     """What the client gave out, in order."""
 
-    source: KrakenSource
+    source: LiveSource
     server: SimServer
     trades: dict[str, list[Trade]] = {}
     refusals: list[Refusal] = []
+    holes: list[Hole] = []
 
     def ids(self, pair: str) -> list[int]:
         """Give the ids of one pair in the order they came."""
@@ -40,6 +41,15 @@ class Seen(msgspec.Struct):
         """Tell whether each id came once, in order, without a hole."""
         ids = self.ids(pair)
         return bool(ids) and ids == list(range(ids[0], ids[0] + len(ids)))
+
+    def hole_states(self, pair: str) -> dict[int, tuple[int, HoleState]]:
+        """Give the last id and the newest state of each hole, by its first id."""
+        return {hole.first_id: (hole.last_id, hole.state) for hole in self.holes if hole.pair == pair}
+
+    @property
+    def given_up(self) -> bool:
+        """Tell whether any hole was given up."""
+        return any(hole.state == "unrepairable" for hole in self.holes)
 
     def live_ids(self, pair: str, count: int) -> bool:
         """Tell whether the pair is live and at least `count` trades came."""
@@ -71,13 +81,14 @@ def watch(
     async def go() -> Seen:
         server = SimServer(market)
         await server.start()
-        source = KrakenSource(client(server, **values))
+        source = LiveSource(client(server, **values))
         seen = Seen(source, server)
         try:
             async with asyncio.timeout(DEADLINE_S), contextlib.aclosing(source.batches(resume or {})) as batches:
                 async for batch in batches:
                     seen.trades.setdefault(batch.pair, []).extend(batch.trades)
                     seen.refusals.extend(batch.refusals)
+                    seen.holes.extend(batch.holes)
                     if until(seen):
                         return seen
         finally:

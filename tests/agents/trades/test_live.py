@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from websockets.asyncio.client import connect
 
-from agents.trades.pages import Page, decode_page
+from agents.trades.exchange import Page
+from agents.trades.exchanges import exchange_of, kraken
+from agents.trades.exchanges.kraken import decode_page
+from agents.trades.rest import Rest
 from agents.trades.settings import Faults
 from agents.trades.sim.server import SimServer
 from agents.trades.source import Resume
 from redpanda.errors import ConfigError, UnreachableError
 from tests.support.exchange import Seen, busy_market, client, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAIR = "BTC/USD"
 
@@ -147,15 +154,13 @@ def test_an_unreachable_exchange_is_one_error_that_names_the_setting() -> None:
         await server.start()
         settings = client(server)
         await server.stop()
-        from agents.trades.rest import KrakenRest  # noqa: PLC0415  # this test only
-
-        rest = KrakenRest(settings.rest_url, 100.0, "sim")
+        rest = Rest(exchange_of("sim"), settings.rest_url, 100.0)
         try:
             await rest.names((PAIR,), tries=2)
         finally:
             await rest.close()
 
-    with pytest.raises(UnreachableError, match="TICKCAST_KRAKEN_REST_URL"):
+    with pytest.raises(UnreachableError, match="TICKCAST_EXCHANGE_REST_URL"):
         asyncio.run(gone())
 
 
@@ -197,24 +202,67 @@ def test_the_simulator_answers_as_kraken_does() -> None:
     assert beat == {"channel": "heartbeat"}
 
 
-def test_a_hole_that_rest_lacks_too_is_given_up_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.trades import rest  # noqa: PLC0415  # this test only
+def lossy(every: int, run: int) -> Callable[[bytes, str, int, str, int], Page]:
+    """Make a decoder of pages that lack ids, as REST may."""
 
-    def lossy(body: bytes, pair: str, received_ns: int, source: str) -> Page:
-        page = decode_page(body, pair, received_ns, source)
-        page.trades = [trade for trade in page.trades if trade.trade_id % 700 not in (0, 1)]
+    def decode(body: bytes, pair: str, received_ns: int, source: str, since_ns: int) -> Page:
+        page = decode_page(body, pair, received_ns, source, since_ns)
+        page.trades = [trade for trade in page.trades if trade.trade_id % every >= run]
         return page
 
-    monkeypatch.setattr(rest, "decode_page", lossy)
-    market = busy_market(faults=Faults(drop_every=700, drop_run=2))
-    seen = watch(market, lambda seen: len(seen.refusals) >= 1 and seen.live_ids(PAIR, 900), repair_tries=1, since="0")
+    return decode
+
+
+def missing_of(seen: Seen) -> list[int]:
     ids = seen.ids(PAIR)
-    missing = sorted(set(range(ids[0], ids[-1])) - set(ids))
+    return sorted(set(range(ids[0], ids[-1])) - set(ids))
+
+
+def test_a_hole_that_rest_lacks_too_is_given_up_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kraken, "decode_page", lossy(700, 2))
+    market = busy_market(faults=Faults(drop_every=700, drop_run=2))
+    seen = watch(market, lambda seen: seen.given_up and seen.live_ids(PAIR, 900), repair_tries=1, since="0")
+    ids = seen.ids(PAIR)
+    missing = missing_of(seen)
     assert ids == sorted(ids)
-    assert {one % 700 for one in missing} <= {0, 1}
     assert missing
+    assert {one % 700 for one in missing} <= {0, 1}
+    states = seen.hole_states(PAIR)
     # A snapshot may have one of the two: then the hole is the other.
-    holes = [(one, one + (one + 1 in missing)) for one in missing if one - 1 not in missing]
-    assert reasons(seen) == {"hole-unrepairable"}
-    assert [refusal.payload for refusal in seen.refusals] == [f"[{first},{last}]" for first, last in holes]
-    assert {refusal.pair for refusal in seen.refusals} == {PAIR}
+    holes = {one: one + (one + 1 in missing) for one in missing if one - 1 not in missing}
+    assert {first: last for first, (last, state) in states.items() if state == "unrepairable"} == holes
+    assert not seen.refusals
+
+
+def test_a_history_full_of_holes_does_not_keep_the_pair_from_going_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kraken, "decode_page", lossy(500, 1))
+    market = busy_market(faults=Faults(drop_every=500), trades_per_min=30_000)
+    seen = watch(market, lambda seen: seen.live_ids(PAIR, 13_000), since="20s", repair_tries=5)
+    missing = missing_of(seen)
+    assert {one % 500 for one in missing} == {0}
+    given_up = sum(hole.state == "unrepairable" for hole in seen.holes)
+    assert given_up >= 20
+    assert seen.server.rest_calls < 3 * len(seen.ids(PAIR)) / 1_000 + 20  # one page answers for all its holes
+
+
+def test_live_trades_wait_for_a_hole_no_longer_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kraken, "decode_page", lossy(400, 3))
+    market = busy_market(faults=Faults(drop_every=400, drop_run=3))
+    seen = watch(market, lambda seen: seen.live_ids(PAIR, 1_500), since="0", repair_tries=50, repair_wait_s=0.3)
+    assert seen.source.counters.unrepairable == 0
+    assert seen.source.counters.holes >= 3
+    assert missing_of(seen)
+
+
+def test_a_hole_that_was_passed_is_still_repaired_and_its_trades_come_late() -> None:
+    faults = Faults(drop_every=400, drop_run=3, rest_errors=("throttle",) * 4)
+    market = busy_market(faults=faults)
+    seen = watch(
+        market,
+        lambda seen: seen.ids(PAIR) != sorted(seen.ids(PAIR)) and seen.live_ids(PAIR, 800) and not missing_of(seen),
+        since="0",
+        repair_wait_s=0.3,
+    )
+    ids = seen.ids(PAIR)
+    assert len(ids) == len(set(ids))
+    assert "repaired" in {state for _, state in seen.hole_states(PAIR).values()}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.trades.frames import MAX_FRAME_BYTES, _decode_loose, decode_frame
+from agents.trades.exchange import MAX_FRAME_BYTES
+from agents.trades.exchanges.kraken import _decode_loose, decode_frame
 from agents.trades.refusals import REASONS, dead_letter
 from tables.records import Trade
 
@@ -200,12 +201,12 @@ def test_no_input_raises_and_every_refusal_is_a_record(raw: bytes) -> None:
         (
             '{"method":"subscribe","result":{"channel":"trade","symbol":"BTC/USD"},"success":true,"req_id":3}',
             "ack",
-            {"symbol": "BTC/USD", "req_id": 3, "text": "trade"},
+            {"pairs": ["BTC/USD"], "req_id": 3},
         ),
         (
             '{"error":"Currency pair not supported XBT/USD","method":"subscribe","success":false,"symbol":"XBT/USD"}',
             "refused",
-            {"symbol": "XBT/USD", "text": "Currency pair not supported XBT/USD", "req_id": None},
+            {"pairs": ["XBT/USD"], "text": "Currency pair not supported XBT/USD", "req_id": None},
         ),
         ('{"error":"Exceeded msg rate"}', "error", {"text": "Exceeded msg rate"}),
         ('{"channel":"book","type":"update","data":[]}', "other", {"text": "book"}),

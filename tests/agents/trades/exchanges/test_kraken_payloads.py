@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from agents.trades.frames import decode_frame
-from agents.trades.pages import decode_asset_pairs, decode_page
+from agents.trades.exchange import Cursor
+from agents.trades.exchanges.kraken import decode_asset_pairs, decode_frame, decode_page
 
-ROOT = Path(os.environ.get("TICKCAST_SHARED_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
+ROOT = Path(os.environ.get("TICKCAST_SHARED_DATA", Path(__file__).parents[4] / ".." / "shared" / "data"))
 FOLDER = ROOT / "kraken_payloads"
 NOW_NS = 1_900_000_000_000_000_000
 PAIRS = frozenset(("BTC/USD", "BTC/USDT", "MATIC/USD"))
@@ -44,9 +44,9 @@ def test_every_recorded_v2_frame_is_understood() -> None:
     assert trades == 4
     # Malformed: 17 REST errors, which are no frames, and one line with source code around its frame.
     assert count == {
-        "other": 25,
+        "other": 32,
         "malformed": 18,
-        "ack": 8,
+        "ack": 1,
         "error": 6,
         "trades": 2,
         "heartbeat": 1,
@@ -60,7 +60,7 @@ def test_every_transcribed_v2_frame_is_understood() -> None:
     payloads = lines("transcribed_ws_v2_and_rest.jsonl")
     count, trades = kinds([payload for payload in payloads if payload["transport"] == "ws_v2"])
     assert trades == 7
-    assert count == {"status": 6, "ack": 4, "heartbeat": 1, "trades": 5, "error": 1} | {"refused": 4 + 1}
+    assert count == {"status": 6, "ack": 2, "other": 2, "heartbeat": 1, "trades": 5, "error": 1} | {"refused": 4 + 1}
 
 
 def test_every_transcribed_rest_body_is_understood() -> None:
@@ -97,7 +97,7 @@ def test_a_recorded_page_of_2025_is_gapless_and_exact() -> None:
     page = decode_page(payload["raw"].encode(), "BTC/USDT", NOW_NS)
     assert [trade.trade_id for trade in page.trades] == list(range(10_218_208, 10_219_208))
     assert page.trades[0].ts_ns == 1_762_795_433_971_744_500
-    assert page.last_ns == 1_762_820_035_982_277_754
+    assert page.next == Cursor(10_219_208, 1_762_820_035_982_277_754)
     assert not page.refusals
 
 
