@@ -10,10 +10,23 @@ if TYPE_CHECKING:
     from agents.trades.refusals import Refusal
     from tables.records import Trade
 
-__all__ = ["MAX_FRAME_BYTES", "MAX_PAGE_BYTES", "Answer", "Cursor", "Decoded", "Exchange", "Page", "Request"]
+__all__ = [
+    "MAX_FRAME_BYTES",
+    "MAX_FRAME_ROWS",
+    "MAX_PAGE_BYTES",
+    "Answer",
+    "Cursor",
+    "Decoded",
+    "Exchange",
+    "Page",
+    "Request",
+]
 
 MAX_FRAME_BYTES: Final = 1 << 20
-MAX_PAGE_BYTES: Final = 8 << 20
+MAX_FRAME_ROWS: Final = MAX_FRAME_BYTES // 64
+"""No trade is shorter; a frame with more rows holds none, and each would be a refusal."""
+MAX_PAGE_BYTES: Final = 1 << 20
+"""A page of 1,000 trades has about 0.15 MB."""
 
 
 class Decoded(msgspec.Struct):

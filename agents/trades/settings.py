@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -174,7 +175,19 @@ class Faults(BaseModel):
     disconnect_after: int = Field(default=0, ge=0)
     """Close each connection without a goodbye after this many updates (count)."""
     silent_after: int = Field(default=0, ge=0)
-    """The first connection goes silent, heartbeats too, after this many updates (count)."""
+    """The first connection pushes nothing more, heartbeats too, after this many updates (count)."""
+    half_open_after: int = Field(default=0, ge=0)
+    """The first connection answers nothing either, pings too, after this many updates, and stays open (count)."""
+    slow_ms: int = Field(default=0, ge=0)
+    """Each update leaves the exchange this late (ms); REST is not late."""
+    snapshot_every: int = Field(default=0, ge=0)
+    """The snapshot comes once more before each N-th update."""
+    maintenance_after: int = Field(default=0, ge=0)
+    """After this many updates the first connection hears of maintenance, and gets no trades while it lasts (count)."""
+    maintenance_ms: int = Field(default=1_000, ge=0)
+    """How long maintenance lasts (ms)."""
+    skew_ms: int = 0
+    """How far the exchange's clock is ahead of ours; negative: behind (ms)."""
     malformed_every: int = Field(default=0, ge=0)
     """A broken frame goes before each N-th update."""
     bad_trade_every: int = Field(default=0, ge=0)
@@ -216,6 +229,10 @@ class SimSettings(BaseSettings):
 
     faults: Faults = Faults()
     """As JSON, for tests and drills."""
+
+    def now_ns(self) -> int:
+        """Read the simulated exchange's clock, ns since the epoch."""
+        return time.time_ns() + self.faults.skew_ms * 1_000_000
 
     _pairs = field_validator("pairs", mode="before")(split_pairs)
 

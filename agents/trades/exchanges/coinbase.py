@@ -212,7 +212,7 @@ def _notice(kind: str, frame: dict[str, Any], pairs: frozenset[str]) -> Decoded:
         matches = [one for one in channels if isinstance(one, dict)] if isinstance(channels, list) else []
         products = [one.get("product_ids") for one in matches if one.get("name") == "matches"]
         listed = [name for names in products if isinstance(names, list) for name in names if isinstance(name, str)]
-        return Decoded("ack", pairs=[_pair(name) for name in listed])
+        return Decoded("ack", pairs=[pair for name in listed if (pair := _pair(name)) in pairs])
     if kind == "error":
         parts = [frame.get(part) for part in ("message", "reason")]
         text = ": ".join(part for part in parts if isinstance(part, str))[:300] or "no reason given"

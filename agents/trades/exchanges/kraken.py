@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from agents.trades import loose
-from agents.trades.exchange import MAX_FRAME_BYTES, MAX_PAGE_BYTES, Answer, Cursor, Decoded, Page, Request
+from agents.trades.exchange import MAX_FRAME_BYTES, MAX_FRAME_ROWS, Answer, Cursor, Decoded, Page, Request
 from agents.trades.fields import MAX_TRADE_ID, check_side, check_time, epoch_ns, positive, rfc3339_ns, trade_number
 from agents.trades.refusals import FieldError, Refusal
 from tables.records import Trade
@@ -202,8 +202,8 @@ def _reply(frame: dict[str, Any], data: bytes) -> Decoded:
 
 def _trades_loose(frame: dict[str, Any], data: bytes, pairs: frozenset[str], received_ns: int, source: str) -> Decoded:
     rows = frame.get("data")
-    if frame.get("type") not in ("snapshot", "update") or not isinstance(rows, list):
-        return loose.malformed(data, "a trade frame without type or data")
+    if frame.get("type") not in ("snapshot", "update") or not isinstance(rows, list) or len(rows) > MAX_FRAME_ROWS:
+        return loose.malformed(data, "a trade frame without type or data, or with more rows than fit")
     decoded = Decoded("trades", snapshot=frame.get("type") == "snapshot")
     for row in rows:
         try:
@@ -230,8 +230,6 @@ def _trade_loose(row: object, pairs: frozenset[str], received_ns: int, source: s
 
 def _result(body: bytes) -> tuple[dict[str, msgspec.Raw], str, bool]:
     """Take the envelope off: result by name, error text, whether trying again may help."""
-    if len(body) > MAX_PAGE_BYTES:
-        return {}, f"a body of {len(body)} bytes, more than {MAX_PAGE_BYTES}", True
     try:
         envelope = _BODY.decode(body)
         errors = [envelope.error] if isinstance(envelope.error, str) else envelope.error
