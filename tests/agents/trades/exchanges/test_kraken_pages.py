@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.trades.exchange import Cursor, Page
-from agents.trades.exchanges.kraken import DISORDER_IDS, PAGE_ROWS, decode_asset_pairs, decode_page
+from agents.trades.exchange import Answer, Cursor, Page
+from agents.trades.exchanges.kraken import DISORDER_IDS, PAGE_ROWS, Kraken, decode_asset_pairs, decode_page
 from agents.trades.refusals import REASONS
 
 NOW_NS = 1_800_000_000_000_000_000
@@ -42,6 +42,18 @@ def test_a_full_page_says_where_the_next_one_starts() -> None:
     page = full('"1616666442301045766"')
     assert page.next == Cursor(PAGE_ROWS + 1, 1_616_666_442_301_045_766)
     assert (page.first_id, page.last_id) == (1, PAGE_ROWS - DISORDER_IDS)
+
+
+def test_a_page_is_asked_for_in_ns_and_with_the_most_rows() -> None:
+    request = Kraken().page_request("XBTUSD", Cursor(7, 1_616_666_442_301_045_766))
+    assert request.path == "/0/public/Trades"
+    assert request.query == {"pair": "XBTUSD", "since": "1616666442301045766", "count": "1000"}
+
+
+@pytest.mark.parametrize("status", [403, 404, 520])
+def test_an_answer_with_another_status_is_asked_for_again(status: int) -> None:
+    page = Kraken().decode_page(Answer(body(ROW), status), "BTC/USD", Cursor(0, 0), NOW_NS)
+    assert (page.error, page.retriable, page.trades) == (f"HTTP status {status}", True, [])
 
 
 def test_a_page_full_of_one_instant_is_stepped_over() -> None:
