@@ -103,7 +103,7 @@ class PairLedger(msgspec.Struct):
             elif self._hold(trade) and trade_id > self.high:
                 ahead.append(trade_id)
         ready = self._drain(ready)
-        if self.live and self.next_id is not None:
+        if self.pending and self.live and self.next_id is not None:
             ready += self._see_holes(ahead, now_s)
         late.sort(key=lambda trade: trade.trade_id)
         return late + ready if late else ready
@@ -151,7 +151,7 @@ class PairLedger(msgspec.Struct):
                 break
             if gap.missing[0][0] < first:
                 continue
-            if gap.missing[-1][1] > last:
+            if gap.reach > last:
                 self.gaps.insert(self.gaps.index(gap) + 1, gap.cut(last))
             if gap.due_s <= by_s:
                 gap.answers += 1

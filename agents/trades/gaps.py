@@ -37,6 +37,11 @@ class Gap(msgspec.Struct):
     found_ms: int = 0
     """When it was announced, ms since the epoch; 0 before."""
 
+    @property
+    def reach(self) -> int:
+        """Give the highest id that is still missing."""
+        return self.missing[-1][1] if self.missing else self.first - 1
+
     def take(self, trade_id: int) -> bool:
         """Strike an id off; tell whether it was missing."""
         place = bisect_right(self.missing, (trade_id, 1 << 64)) - 1

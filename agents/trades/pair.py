@@ -221,7 +221,7 @@ class PairFollower:
             await self._outbox.slack.wait()
             page = await self._rest.patient_page(self.name, cursor)
             self._take_page(page, tries, ALL_S)
-            while (gaps := self.ledger.gaps) and gaps[0].missing[-1][1] <= page.last_id:
+            while (gaps := self.ledger.gaps) and gaps[0].reach <= page.last_id:
                 await self._repair(ALL_S, tries, urgent=False, below=page.last_id)
             cursor = page.next
 
@@ -243,14 +243,14 @@ class PairFollower:
                     gap.due_s = time.monotonic() + ERROR_WAIT_S
                     return
                 self._take_page(page, tries, None if urgent else by_s, tell=not asks)
-                cursor = None if page.last_id >= gap.last else page.next
+                cursor = None if page.last_id >= gap.reach else page.next
             if gap.asks == asks and gap in self.ledger.gaps:
                 self.ledger.asked(gap, time.monotonic())  # REST does not reach it yet
                 self._emit(self.ledger.give_up(tries))
 
     def _next_due(self, by_s: float, below: int, asked: list[Gap]) -> Gap | None:
         for gap in self.ledger.gaps:
-            if gap.last > below:
+            if gap.reach > below:
                 return None
             if gap.due_s <= by_s and gap not in asked:
                 return gap
