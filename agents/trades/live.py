@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Coroutine
@@ -100,8 +101,10 @@ class LiveSource:
                 log.error("%s does not list %s; check TICKCAST_PAIRS", self._rest_url, pair)
             if not names:
                 raise ConfigError(f"TICKCAST_PAIRS: {self._rest_url} lists none of them")
-            async for batch in self._run(tuple(names), resume):
-                yield batch
+            # Closed here, not by the collector: its jobs must have ended before the connections of REST are closed.
+            async with contextlib.aclosing(self._run(tuple(names), resume)) as running:
+                async for batch in running:
+                    yield batch
         finally:
             await self._rest.close()
 

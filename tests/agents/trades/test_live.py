@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 from typing import TYPE_CHECKING
@@ -13,12 +14,14 @@ from websockets.asyncio.client import connect
 from agents.trades.exchange import Page
 from agents.trades.exchanges import exchange_of, kraken
 from agents.trades.exchanges.kraken import decode_page
+from agents.trades.live import LiveSource
 from agents.trades.rest import Rest
 from agents.trades.settings import Faults
 from agents.trades.sim.server import SimServer
 from agents.trades.source import Resume
 from redpanda.errors import ConfigError, UnreachableError
-from tests.support.exchange import Seen, busy_market, client, watch
+from tests.support.coinbase import CoinbaseServer
+from tests.support.exchange import DEADLINE_S, Seen, busy_market, client, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +76,32 @@ def test_a_refused_symbol_is_still_followed_over_rest() -> None:
     history = 2 * 433  # two seconds at this rate
     seen = watch(market, lambda seen: seen.live_ids(PAIR, 2 * history), quiet_check_s=0.3)
     assert seen.contiguous(PAIR)
+
+
+def test_heartbeats_that_name_the_newest_trade_show_what_the_socket_lacks() -> None:
+    market = busy_market(faults=Faults(drop_every=1))
+    seen = watch(market, lambda seen: seen.live_ids(PAIR, 1_500), exchange=CoinbaseServer, quiet_check_s=60.0)
+    assert seen.contiguous(PAIR)
+    assert seen.true(PAIR)
+    assert seen.source.counters.repaired > 300
+
+
+def test_a_source_that_is_left_has_ended_its_jobs_and_calls_rest_no_more() -> None:
+    async def leave() -> tuple[set[str], object]:
+        server = SimServer(busy_market())
+        await server.start()
+        source = LiveSource(client(server, since="1h", rest_per_s=20.0))
+        before = asyncio.all_tasks()
+        try:
+            async with asyncio.timeout(DEADLINE_S), contextlib.aclosing(source.batches({})) as batches:
+                async for _ in batches:
+                    break
+            running = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - before}
+            return running & {"Feed.run", "PairFollower.run", "LiveSource._watch"}, source._rest._session
+        finally:
+            await server.stop()
+
+    assert asyncio.run(leave()) == (set(), None)
 
 
 def test_an_unlisted_symbol_is_named_and_the_others_go_on() -> None:
