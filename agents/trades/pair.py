@@ -79,7 +79,7 @@ class PairFollower:
         """What the operator wants to know of the pair's ids."""
         ledger = self.ledger
         return {
-            "contiguous_to": (ledger.gaps[0].missing[0][0] if ledger.gaps else ledger.next_id or 0) - 1,
+            "contiguous_to": (ledger.gaps[0].missing[0][0] if ledger.gaps else ledger.next_id or 1) - 1,
             "open_holes": len(ledger.gaps),
             "missing": sum(last + 1 - first for first, last in ledger.ranges()),
             "repaired": self.repaired,

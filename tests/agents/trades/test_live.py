@@ -68,6 +68,11 @@ def test_a_hole_amid_disorder_is_repaired_from_rest(faults: Faults) -> None:
     seen = watch(market, lambda seen: seen.live_ids(PAIR, 6_000) and seen.source.counters.repaired > 0)
     assert seen.contiguous(PAIR)
     assert seen.source.counters.holes > 0
+    facts = seen.source.detail["ids"]
+    assert isinstance(facts, dict)
+    assert facts[PAIR]["contiguous_to"] >= seen.ids(PAIR)[-1]
+    assert facts[PAIR]["repaired"] == seen.source.counters.repaired > 0
+    assert facts[PAIR]["unrepairable"] == 0
     assert seen.source.counters.unrepairable == 0
 
 
