@@ -21,8 +21,8 @@ class ApiSettings(BaseSettings):
     home: Path = Path(".tickcast")
     """Folder of the stack; the API writes only `status/api.json` there."""
 
-    source: str = Field(default="kraken", pattern=r"^(kraken|sim|replay(:.+)?)$")
-    """`kraken`, `sim` or `replay:FILE`: the label where no record tells it (records carry their own)."""
+    source: str = Field(default="kraken", pattern=r"^([a-z][a-z0-9]*|replay:.+)$")
+    """`kraken`, `coinbase`, `sim` or `replay:FILE`: the label where no record tells it (records carry their own)."""
 
     pairs: Annotated[tuple[str, ...], NoDecode] = ("BTC/USD", "ETH/USD", "SOL/USD", "ADA/USD")
     """Pairs that exist before their first record, separated by commas."""

@@ -53,7 +53,7 @@ class TrainerSettings(MlSettings):
     """Pairs to pool (separated by commas)."""
 
     source: str = "kraken"
-    """Where the trades come from, `kraken`, `sim` or `replay:FILE`; a tag of every model."""
+    """Where the trades come from, `kraken`, `coinbase`, `sim` or `replay:FILE`; a tag of every model."""
 
     train_min_candles: int = Field(default=1_000, ge=200)
     """1m candles needed before the first training, as a mean over the pairs that have any (count)."""

@@ -61,7 +61,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     ord_type: str = ""
     """The taker's: `market`, `limit`, or empty."""
     source: str = "kraken"
-    """`kraken`, `sim` or `replay`: where the trade came from, carried through to every record made of it."""
+    """`kraken`, `coinbase`, `sim` or `replay`: where the trade came from; every record made of it carries it on."""
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):

@@ -1,1 +1,1 @@
-"""Sources of trades: Kraken live and history, recorded files, and the market simulator."""
+"""Sources of trades: exchanges live and history, recorded files, and the market simulator."""

@@ -1,9 +1,8 @@
-"""One WebSocket to Kraken for many pairs: subscribe, watch for silence, reconnect."""
+"""One WebSocket to an exchange for many pairs: subscribe, watch for silence, reconnect."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -11,34 +10,40 @@ from typing import TYPE_CHECKING, Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from agents.trades.frames import Decoded, decode_frame
-from agents.trades.rest import Backoff
+from agents.trades.pacing import Backoff
+from agents.trades.rest import on_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agents.trades.exchange import Decoded, Exchange
     from agents.trades.settings import IngestSettings
 
-__all__ = ["KrakenFeed"]
+__all__ = ["SOCKET_FRAMES", "SOCKET_FRAME_BYTES", "Feed"]
 
 log = logging.getLogger("tickcast.trades")
 
-SOCKET_FRAME_BYTES: Final = 8 << 20
-"""Frames above 1 MiB are refused one by one; above this the connection goes."""
+SOCKET_FRAME_BYTES: Final = 2 << 20
+"""Frames above 1 MiB are refused one by one; above this, unpacked, the connection goes."""
+SOCKET_FRAMES: Final = 32
+"""Frames that the socket holds before it stops reading: at most 64 MiB whatever the exchange sends."""
 PING_S: Final = 5.0
 ACK_S: Final = 10.0
 
 
-class KrakenFeed:
+class Feed:
     """Keeps the live feed up. Every decoded frame goes to `on_frame`."""
 
     def __init__(
         self,
+        exchange: Exchange,
         settings: IngestSettings,
         pairs: tuple[str, ...],
         on_frame: Callable[[Decoded], None],
     ) -> None:
+        self._exchange = exchange
         self._settings = settings
+        self._url = settings.ws_url or exchange.ws_url
         self._pairs = pairs
         self._known = frozenset(pairs)
         self._on_frame = on_frame
@@ -66,13 +71,13 @@ class KrakenFeed:
             since_s = time.monotonic()
             try:
                 async with connect(
-                    self._settings.ws_url,
+                    self._url,
                     max_size=SOCKET_FRAME_BYTES,
-                    max_queue=64,
-                    ping_interval=None,  # Kraken's own ping below; the silence watch decides
+                    max_queue=SOCKET_FRAMES,
+                    ping_interval=None,  # the exchange's own ping below; the silence watch decides
                     close_timeout=1.0,
                     open_timeout=10.0,
-                    proxy=True if self._settings.kind == "kraken" else None,  # loopback never goes through one
+                    proxy=None if on_loopback(self._url) else True,
                 ) as websocket:
                     await self._session(websocket, backoff)
             except (ConnectionClosed, InvalidHandshake, InvalidURI, TimeoutError, OSError) as error:
@@ -87,11 +92,10 @@ class KrakenFeed:
     async def _session(self, websocket: ClientConnection, backoff: Backoff) -> None:
         """Serve one connection; always ends with an exception."""
         self.refused.clear()
-        self._subscribe_id = await self._send(
-            websocket,
-            "subscribe",
-            {"channel": "trade", "symbol": list(self._pairs), "snapshot": True},
-        )
+        self._req_id += 1
+        self._subscribe_id = self._req_id
+        for message in self._exchange.subscribe(self._pairs, self._subscribe_id):
+            await websocket.send(message)
         started_s = last_ping_s = time.monotonic()
         while True:
             await self.room.wait()
@@ -101,7 +105,7 @@ class KrakenFeed:
                     raw = await websocket.recv()
             except TimeoutError:
                 raise TimeoutError(f"no frame for {quiet_s:g} s") from None
-            decoded = decode_frame(raw, self._known, time.time_ns(), self._settings.kind)
+            decoded = self._exchange.decode(raw, self._known, time.time_ns())
             self._follow(decoded)
             self._on_frame(decoded)
             now_s = time.monotonic()
@@ -111,26 +115,21 @@ class KrakenFeed:
                 backoff.reset()
             if now_s - last_ping_s > PING_S:
                 last_ping_s = now_s
-                await self._send(websocket, "ping", None)
-
-    async def _send(self, websocket: ClientConnection, method: str, params: dict[str, object] | None) -> int:
-        self._req_id += 1
-        message: dict[str, object] = {"method": method, "req_id": self._req_id}
-        if params is not None:
-            message["params"] = params
-        await websocket.send(json.dumps(message))
-        return self._req_id
+                self._req_id += 1
+                if ping := self._exchange.ping(self._req_id):
+                    await websocket.send(ping)
 
     def _follow(self, decoded: Decoded) -> None:
         """Keep the connection's own state: acks, refusals, the exchange's status."""
         ours = decoded.req_id in (None, self._subscribe_id)
-        if decoded.kind == "ack" and ours and decoded.text == "trade":
-            self._acked.add(decoded.symbol)
+        if decoded.kind == "ack" and ours:
+            self._acked.update(decoded.pairs)
         elif decoded.kind == "refused" and ours:
-            if not decoded.symbol:  # it speaks of the whole request: too many, too fast
+            if not decoded.pairs:  # it speaks of the whole request: too many, too fast
                 raise ConnectionError(f"subscription refused: {decoded.text}")
-            self.refused[decoded.symbol] = decoded.text
-            log.error("the exchange refuses %s: %s; check TICKCAST_PAIRS", decoded.symbol, decoded.text)
+            for pair in decoded.pairs:
+                self.refused[pair] = decoded.text
+                log.error("the exchange refuses %s: %s; check TICKCAST_PAIRS", pair, decoded.text)
         elif decoded.kind == "error":
             log.error("the exchange says: %s", decoded.text)
         elif decoded.kind == "status" and decoded.text and decoded.text != self.system:

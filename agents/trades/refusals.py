@@ -29,7 +29,6 @@ REASONS: Final = frozenset(
         "trade-id-invalid",
         "timestamp-invalid",
         "future-timestamp",
-        "hole-unrepairable",
     )
 )
 """Every reason the ingest gives. Counters and dashboards rely on the words."""

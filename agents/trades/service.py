@@ -16,7 +16,7 @@ import msgspec
 
 from agents.trades.health import READY_STATES, health_app
 from agents.trades.keeper import LeaseKeeper
-from agents.trades.kraken import KrakenSource
+from agents.trades.live import LiveSource
 from agents.trades.metrics import Figures, exposition
 from agents.trades.process import listen, run_until_signal, tell
 from agents.trades.publish import Publisher, open_producer
@@ -52,7 +52,7 @@ def _tell_nobody(_what: str, _done: int, _total: int) -> None:
 
 def make_source(settings: IngestSettings) -> TradeSource:
     """Source that `settings` names."""
-    return ReplaySource(settings) if settings.kind == "replay" else KrakenSource(settings)
+    return ReplaySource(settings) if settings.kind == "replay" else LiveSource(settings)
 
 
 class IngestService:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agents.trades.exchanges import EXCHANGES
 from redpanda.errors import ConfigError
 
 __all__ = ["Faults", "IngestSettings", "SimSettings", "duration_s", "ingest_settings", "sim_settings"]
@@ -58,7 +60,7 @@ class IngestSettings(BaseSettings):
     """Pairs in Kraken's v2 names, comma separated. Empty: every pair of the file (replay only)."""
 
     source: str = "kraken"
-    """`kraken`, `sim` or `replay:FILE` (CSV, CSV.gz or Parquet)."""
+    """`kraken`, `coinbase`, `sim` or `replay:FILE` (CSV, CSV.gz or Parquet)."""
 
     since: str = "3d"
     """History of pairs that the topic does not hold yet: 90s, 15m, 12h, 3d, 2w; 0 for none."""
@@ -72,14 +74,14 @@ class IngestSettings(BaseSettings):
     sim_port: int = Field(default=18_080, ge=0, le=65_535)
     """Port of the simulator when the source is `sim`."""
 
-    kraken_ws_url: str = Field(default="wss://ws.kraken.com/v2", pattern=r"^wss?://\S+$")
-    """Kraken's WebSocket v2."""
+    exchange_ws_url: str = Field(default="", pattern=r"^(wss?://\S+)?$")
+    """WebSocket of the exchange. Empty: its own public one."""
 
-    kraken_rest_url: str = Field(default="https://api.kraken.com", pattern=r"^https?://\S+[^/]$")
-    """Kraken's REST API, without a trailing slash."""
+    exchange_rest_url: str = Field(default="", pattern=r"^(https?://\S+[^/])?$")
+    """REST API of the exchange, without a trailing slash. Empty: its own public one."""
 
     rest_per_s: float = Field(default=0.0, ge=0.0, le=10_000.0)
-    """REST calls (1/s). 0: 1 for Kraken, as it asks, and 500 for the simulator."""
+    """REST calls (1/s). 0: what the exchange allows (1 for Kraken, 5 for Coinbase), and 500 for the simulator."""
 
     replay_speed: float = Field(default=0.0, ge=0.0)
     """Replay at N times the recorded pace; 0 is as fast as it goes."""
@@ -103,7 +105,10 @@ class IngestSettings(BaseSettings):
     """A connection that gave data for this long resets the back-off (s)."""
 
     repair_tries: int = Field(default=5, ge=1)
-    """REST attempts before a hole is given up and recorded (count)."""
+    """REST pages that tell of a hole and lack it before it is given up (count); 2 at most in history."""
+
+    repair_wait_s: float = Field(default=15.0, gt=0.0)
+    """Longest time that live trades wait for a hole below them (s); after it the hole is repaired behind them."""
 
     max_in_flight: int = Field(default=100_000, ge=1_000)
     """Trades read and not yet acknowledged by the broker (count); at the limit the source waits."""
@@ -125,17 +130,16 @@ class IngestSettings(BaseSettings):
     @model_validator(mode="after")
     def _check_source(self) -> Self:
         kind, colon, file = self.source.partition(":")
-        if kind not in ("kraken", "sim", "replay") or (kind == "replay") != bool(colon and file):
-            raise ValueError(f"TICKCAST_SOURCE={self.source!r}: write kraken, sim or replay:FILE")
+        if kind not in (*EXCHANGES, "sim", "replay") or (kind == "replay") != bool(colon and file):
+            raise ValueError(f"TICKCAST_SOURCE={self.source!r}: write {', '.join(EXCHANGES)}, sim or replay:FILE")
         if not self.pairs and kind != "replay":
             raise ValueError("TICKCAST_PAIRS: name at least one, as BTC/USD,ETH/USD")
         return self
 
     @property
-    def kind(self) -> Literal["kraken", "sim", "replay"]:
+    def kind(self) -> str:
         """The source without its file; also `Trade.source`."""
-        kind = self.source.partition(":")[0]
-        return "replay" if kind == "replay" else "kraken" if kind == "kraken" else "sim"
+        return self.source.partition(":")[0]
 
     @property
     def replay_file(self) -> Path:
@@ -149,18 +153,13 @@ class IngestSettings(BaseSettings):
 
     @property
     def ws_url(self) -> str:
-        """Where the live feed is."""
-        return self.kraken_ws_url if self.kind == "kraken" else f"ws://127.0.0.1:{self.sim_port}/v2"
+        """Where the live feed is; empty where the exchange knows."""
+        return self.exchange_ws_url or (f"ws://127.0.0.1:{self.sim_port}/v2" if self.kind == "sim" else "")
 
     @property
     def rest_url(self) -> str:
-        """Where history is."""
-        return self.kraken_rest_url if self.kind == "kraken" else f"http://127.0.0.1:{self.sim_port}"
-
-    @property
-    def calls_per_s(self) -> float:
-        """REST budget (1/s)."""
-        return self.rest_per_s or (1.0 if self.kind == "kraken" else 500.0)
+        """Where history is; empty where the exchange knows."""
+        return self.exchange_rest_url or (f"http://127.0.0.1:{self.sim_port}" if self.kind == "sim" else "")
 
 
 class Faults(BaseModel):
@@ -179,7 +178,19 @@ class Faults(BaseModel):
     disconnect_after: int = Field(default=0, ge=0)
     """Close each connection without a goodbye after this many updates (count)."""
     silent_after: int = Field(default=0, ge=0)
-    """The first connection goes silent, heartbeats too, after this many updates (count)."""
+    """The first connection pushes nothing more, heartbeats too, after this many updates (count)."""
+    half_open_after: int = Field(default=0, ge=0)
+    """The first connection answers nothing either, pings too, after this many updates, and stays open (count)."""
+    slow_ms: int = Field(default=0, ge=0)
+    """Each update leaves the exchange this late (ms); REST is not late."""
+    snapshot_every: int = Field(default=0, ge=0)
+    """The snapshot comes once more before each N-th update."""
+    maintenance_after: int = Field(default=0, ge=0)
+    """After this many updates the first connection hears of maintenance, and gets no trades while it lasts (count)."""
+    maintenance_ms: int = Field(default=1_000, ge=0)
+    """How long maintenance lasts (ms)."""
+    skew_ms: int = 0
+    """How far the exchange's clock is ahead of ours; negative: behind (ms)."""
     malformed_every: int = Field(default=0, ge=0)
     """A broken frame goes before each N-th update."""
     bad_trade_every: int = Field(default=0, ge=0)
@@ -221,6 +232,10 @@ class SimSettings(BaseSettings):
 
     faults: Faults = Faults()
     """As JSON, for tests and drills."""
+
+    def now_ns(self) -> int:
+        """Read the simulated exchange's clock, ns since the epoch."""
+        return time.time_ns() + self.faults.skew_ms * 1_000_000
 
     _pairs = field_validator("pairs", mode="before")(split_pairs)
 

@@ -9,6 +9,7 @@ from tables.records import MINUTE_MS, TIMEFRAMES, Candle
 
 __all__ = ["Closer"]
 
+
 class Closer:
     """Works on the state of one pair; remembers which windows came out of the last run changed."""
 

@@ -48,6 +48,7 @@ class Connection:
         self._number = number
         self._cursors: dict[str, int] = {}
         self._updates = 0
+        self._maintenance_s = 0.0
         self.sent = 0
         """Trades that went out (count)."""
 
@@ -58,8 +59,7 @@ class Connection:
 
     async def serve(self) -> None:
         """Serve until the client goes or the script drops it."""
-        status = {"version": "2.0.10", "system": "online", "api_version": "v2", "connection_id": self._number}
-        await self._send({"channel": "status", "type": "update", "data": [status]})
+        await self._system("online")
         pusher = asyncio.create_task(self._push())
         try:
             async for message in self._websocket:
@@ -72,7 +72,12 @@ class Connection:
                 await pusher
 
     async def _send(self, message: dict[str, object]) -> None:
-        await self._websocket.send_str(json.dumps(message, separators=(",", ":")))
+        if not self._half_open:
+            await self._websocket.send_str(json.dumps(message, separators=(",", ":")))
+
+    async def _system(self, system: str) -> None:
+        status = {"version": "2.0.10", "system": system, "api_version": "v2", "connection_id": self._number}
+        await self._send({"channel": "status", "type": "update", "data": [status]})
 
     async def _answer(self, text: str) -> None:
         arrived = _stamp()
@@ -109,10 +114,14 @@ class Connection:
                 continue
             result = {"channel": "trade", "snapshot": snapshot, "symbol": symbol}
             await self._send({"method": "subscribe", **extra, "result": result, "success": True, **times})
-            end = self._market.first_id_at(symbol, time.time_ns() + 1)
+            end = self._end(symbol)
             if snapshot:
                 await self._trades(symbol, "snapshot", max(end - SNAPSHOT_TRADES, 1), end)
             self._cursors[symbol] = end
+
+    def _end(self, symbol: str) -> int:
+        """Id after the newest trade, by the exchange's own clock."""
+        return self._market.first_id_at(symbol, self._settings.now_ns() + 1)
 
     async def _push(self) -> None:
         """Send trades whose time has come, and a heartbeat each second."""
@@ -122,8 +131,9 @@ class Connection:
             if self._silent:
                 continue
             try:
-                for symbol in list(self._cursors):
-                    await self._advance(symbol)
+                if not await self._closed_for_maintenance():
+                    for symbol in list(self._cursors):
+                        await self._advance(symbol)
             except _HangUpError:
                 self.abort()
                 raise
@@ -133,16 +143,36 @@ class Connection:
 
     @property
     def _silent(self) -> bool:
-        after = self._faults.silent_after
+        return self._half_open or self._due(self._faults.silent_after)
+
+    @property
+    def _half_open(self) -> bool:
+        return self._due(self._faults.half_open_after)
+
+    def _due(self, after: int) -> bool:
         return bool(after) and self._number == 1 and self._updates >= after
 
+    async def _closed_for_maintenance(self) -> bool:
+        """Say when maintenance begins and ends; tell whether it lasts."""
+        now_s = time.monotonic()
+        if not self._maintenance_s and self._due(self._faults.maintenance_after):
+            self._maintenance_s = now_s + self._faults.maintenance_ms / 1_000
+            await self._system("maintenance")
+        elif 0 < self._maintenance_s <= now_s:
+            self._maintenance_s = float("inf")
+            await self._system("online")
+        return now_s < self._maintenance_s < float("inf")
+
     async def _advance(self, symbol: str) -> None:
-        end = self._market.first_id_at(symbol, time.time_ns() + 1)
+        end = self._end(symbol)
         while (first := self._cursors[symbol]) < end and not self._silent:
             stop = min(end, first + UPDATE_TRADES)
             every = self._faults.malformed_every
             if every and (self._updates + 1) % every == 0:
                 await self._websocket.send_str(MALFORMED)
+            every = self._faults.snapshot_every
+            if every and (self._updates + 1) % every == 0:
+                await self._trades(symbol, "snapshot", max(first - SNAPSHOT_TRADES, 1), first)
             await self._trades(symbol, "update", first, stop)
             self._cursors[symbol] = stop
             self._updates += 1
@@ -159,7 +189,10 @@ class Connection:
         self.sent += len(rows)
         if rows or kind == "snapshot":
             body = ",".join(rows)
-            await self._websocket.send_str(f'{{"channel":"trade","type":"{kind}","data":[{body}]}}')
+            text = f'{{"channel":"trade","type":"{kind}","data":[{body}]}}'
+            if kind == "update":
+                await asyncio.sleep(self._faults.slow_ms / 1_000)
+            await self._websocket.send_str(text)
 
     def _spoil(self, first: int, rows: list[str]) -> list[str]:
         """Commit the scripted faults on the trades of one update."""

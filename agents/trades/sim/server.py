@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
@@ -106,7 +105,7 @@ class SimServer:
             since_ns = _since_ns(request.query.get("since"))
         except ValueError:
             return _error("EGeneral:Invalid arguments")
-        end = self.market.first_id_at(pair, time.time_ns() + 1)
+        end = self.market.first_id_at(pair, self.settings.now_ns() + 1)
         first = max(end - count, 1) if since_ns is None else self.market.first_id_at(pair, since_ns)
         rows: list[str] = []
         last_ns = since_ns or 0

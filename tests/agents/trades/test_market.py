@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.trades.frames import decode_frame
-from agents.trades.pages import decode_page
+from agents.trades.exchanges.kraken import decode_frame, decode_page
 from agents.trades.sim.market import GENESIS_NS, Market, profile_of
 from agents.trades.sim.wire import rest_rows, socket_rows, v1_names
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from agents.trades.exchanges import exchange_of
 from agents.trades.settings import ingest_settings, sim_settings
 from redpanda.errors import ConfigError
 
@@ -17,7 +18,7 @@ from redpanda.errors import ConfigError
         ({"pairs": ""}, "^TICKCAST_PAIRS: name at least one"),
         ({"since": "3 days"}, "TICKCAST_SINCE.*12h"),
         ({"linger_ms": -1}, "TICKCAST_LINGER_MS"),
-        ({"kraken_ws_url": "http://x"}, "TICKCAST_KRAKEN_WS_URL"),
+        ({"exchange_ws_url": "http://x"}, "TICKCAST_EXCHANGE_WS_URL"),
     ],
 )
 def test_a_wrong_setting_is_named(values: dict[str, object], text: str) -> None:
@@ -40,8 +41,8 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kraken_is_asked_once_a_second_and_the_simulator_is_not_spared() -> None:
-    assert ingest_settings(source="kraken").calls_per_s == 1.0
-    assert ingest_settings(source="sim").calls_per_s > 100
+    assert exchange_of("kraken").calls_per_s == 1.0
+    assert exchange_of("sim").calls_per_s > 100
 
 
 def test_an_unknown_fault_is_named() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.trades.pages import decode_asset_pairs, decode_page
+from agents.trades.exchange import Answer, Cursor, Page
+from agents.trades.exchanges.kraken import DISORDER_IDS, PAGE_ROWS, Kraken, decode_asset_pairs, decode_page
 from agents.trades.refusals import REASONS
 
 NOW_NS = 1_800_000_000_000_000_000
@@ -29,13 +30,40 @@ def test_a_row_is_read_to_the_digit() -> None:
     assert (trade.pair, trade.trade_id, trade.price, trade.qty) == ("BTC/USD", 33185849, 53018.1, 0.04628248)
     assert trade.ts_ns == 1_616_666_442_295_170_300
     assert (trade.side, trade.ord_type, trade.source) == ("buy", "market", "kraken")
-    assert page.last_ns == 1_616_666_442_301_045_766
+    assert page.next is None  # fewer rows than a page can hold: it is the newest
+
+
+def full(last: str | None, since_ns: int = 0) -> Page:
+    rows = [changed(trade_id=number, time=1616666442.2951703) for number in range(1, PAGE_ROWS + 1)]
+    return decode_page(body(*rows, last=last), "BTC/USD", NOW_NS, "kraken", since_ns)
+
+
+def test_a_full_page_says_where_the_next_one_starts() -> None:
+    page = full('"1616666442301045766"')
+    assert page.next == Cursor(PAGE_ROWS + 1, 1_616_666_442_301_045_766)
+    assert (page.first_id, page.last_id) == (1, PAGE_ROWS - DISORDER_IDS)
+
+
+def test_a_page_is_asked_for_in_ns_and_with_the_most_rows() -> None:
+    request = Kraken().page_request("XBTUSD", Cursor(7, 1_616_666_442_301_045_766))
+    assert request.path == "/0/public/Trades"
+    assert request.query == {"pair": "XBTUSD", "since": "1616666442301045766", "count": "1000"}
+
+
+@pytest.mark.parametrize("status", [403, 404, 520])
+def test_an_answer_with_another_status_is_asked_for_again(status: int) -> None:
+    page = Kraken().decode_page(Answer(body(ROW), status), "BTC/USD", Cursor(0, 0), NOW_NS)
+    assert (page.error, page.retriable, page.trades) == (f"HTTP status {status}", True, [])
+
+
+def test_a_page_full_of_one_instant_is_stepped_over() -> None:
+    page = full('"1616666442295170300"', since_ns=1_616_666_442_295_170_300)
+    assert page.next == Cursor(PAGE_ROWS + 1, 1_616_666_442_295_170_301)
 
 
 @pytest.mark.parametrize("last", [None, "1", '"0"', '"soon"'])
 def test_a_page_without_a_usable_last_goes_on_at_its_newest_trade(last: str | None) -> None:
-    page = decode_page(body(ROW, last=last), "BTC/USD", NOW_NS)
-    assert page.last_ns == 1_616_666_442_295_170_300
+    assert full(last).next == Cursor(PAGE_ROWS + 1, 1_616_666_442_295_170_300)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +119,7 @@ def test_an_error_is_told_apart_from_an_empty_page(raw: bytes, retriable: bool) 
 
 def test_the_newest_page_is_empty_and_no_error() -> None:
     page = decode_page(body(), "BTC/USD", NOW_NS)
-    assert (page.error, page.rows, page.last_ns) == ("", 0, 1_616_666_442_301_045_766)
+    assert (page.error, page.rows, page.next, page.last_id) == ("", 0, None, 0)
 
 
 VALUES = st.recursive(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.trades.frames import MAX_FRAME_BYTES, _decode_loose, decode_frame
+from agents.trades.exchange import MAX_FRAME_BYTES, MAX_FRAME_ROWS
+from agents.trades.exchanges.kraken import _decode_loose, decode_frame
 from agents.trades.refusals import REASONS, dead_letter
 from tables.records import Trade
 
@@ -108,6 +110,35 @@ def test_a_frame_over_one_mebibyte_is_refused_unread() -> None:
     assert [refusal.reason for refusal in decoded.refusals] == ["too-large"]
 
 
+def test_a_frame_of_more_rows_than_trades_would_fit_is_one_refusal() -> None:
+    decoded = decode_frame(frame(*["5"] * 100_000), PAIRS, NOW_NS)
+    assert [refusal.reason for refusal in decoded.refusals] == ["malformed-frame"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "[" * (MAX_FRAME_BYTES - 1),
+        frame(*["5"] * (MAX_FRAME_ROWS - 1)),
+        frame(*["{}"] * (MAX_FRAME_ROWS - 1)),
+        frame(row(symbol=json.dumps("x" * 1_000_000))),
+        frame(*[row()] * 6_000),
+        json.dumps({"channel": "x" * 1_000_000}),
+        json.dumps({"method": "subscribe", "success": False, "error": "x" * 1_000_000}),
+        json.dumps({"channel": "trade", "type": "update", "data": [], "x": [0] * 300_000}),
+    ],
+    ids=["nested", "numbers", "objects", "text", "trades", "channel", "error", "other"],
+)
+def test_no_frame_takes_more_than_a_bounded_amount_of_memory(raw: str) -> None:
+    tracemalloc.start()
+    try:
+        decode_frame(raw, PAIRS, NOW_NS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 48 * MAX_FRAME_BYTES
+
+
 def test_deep_nesting_is_refused() -> None:
     decoded = decode_frame("[" * 500_000, PAIRS, NOW_NS)
     assert [refusal.reason for refusal in decoded.refusals] == ["malformed-frame"]
@@ -200,12 +231,12 @@ def test_no_input_raises_and_every_refusal_is_a_record(raw: bytes) -> None:
         (
             '{"method":"subscribe","result":{"channel":"trade","symbol":"BTC/USD"},"success":true,"req_id":3}',
             "ack",
-            {"symbol": "BTC/USD", "req_id": 3, "text": "trade"},
+            {"pairs": ["BTC/USD"], "req_id": 3},
         ),
         (
             '{"error":"Currency pair not supported XBT/USD","method":"subscribe","success":false,"symbol":"XBT/USD"}',
             "refused",
-            {"symbol": "XBT/USD", "text": "Currency pair not supported XBT/USD", "req_id": None},
+            {"pairs": ["XBT/USD"], "text": "Currency pair not supported XBT/USD", "req_id": None},
         ),
         ('{"error":"Exceeded msg rate"}', "error", {"text": "Exceeded msg rate"}),
         ('{"channel":"book","type":"update","data":[]}', "other", {"text": "book"}),
