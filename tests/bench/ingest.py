@@ -22,12 +22,12 @@ from typing import Any, Final
 
 import msgspec
 import uvloop
-from agents.trades.exchanges.kraken import decode_frame, decode_page
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from agents.trades.continuity import PairLedger
+from agents.trades.exchanges.kraken import decode_frame, decode_page
 from agents.trades.publish import Publisher, open_producer
 from agents.trades.source import Batch
 from redpanda.local.checks import free_port

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from agents.trades.exchanges.kraken import decode_frame, decode_page
 
+from agents.trades.exchanges.kraken import decode_frame, decode_page
 from tests.bench.ingest_parts import frames_v2, pages
 from tests.bench.soak import Sample, fault, slope
 from tests.bench.stack import BenchError
