@@ -122,6 +122,7 @@ class PairFollower:
             log.warning("%s: REST does not show trade %d yet", self.name, unconfirmed.trade_id)
             await asyncio.sleep(UNCONFIRMED_S)
             await self._backfill()
+        await self._join()
         self.ledger.go_live(time.monotonic())
         self._emit([])
         self._heard_s = time.monotonic()
@@ -223,6 +224,15 @@ class PairFollower:
             self._take_page(page, tries, ALL_S)
             while (gaps := self.ledger.gaps) and gaps[0].reach <= page.last_id:
                 await self._repair(ALL_S, tries, urgent=False, below=page.last_id)
+            cursor = page.next
+
+    async def _join(self) -> None:
+        """Fetch what lies between history's end and the first live trade: it is no hole, the socket came later."""
+        ledger = self.ledger
+        cursor: Cursor | None = Cursor(ledger.high + 1, ledger.last_ts_ns - DISORDER_NS)
+        while cursor is not None and ledger.next_id is not None and ledger.high + 1 < min(ledger.pending, default=0):
+            page = await self._rest.patient_page(self.name, cursor)
+            self._take_page(page, self._settings.repair_tries, tell=False)
             cursor = page.next
 
     async def _repair(self, by_s: float, tries: int, *, urgent: bool, below: int = 1 << 64) -> None:

@@ -150,7 +150,7 @@ def test_card_05_duplicate(source: str) -> None:
 
 @card(6)
 def test_card_06_order(source: str) -> None:
-    seen = seen_of(source, lambda seen: seen.live_ids(PAIR, 1_000), Faults(reorder=True))
+    seen = seen_of(source, lambda seen: seen.live_ids(PAIR, 1_000), Faults(reorder=True), since="0")
     assert seen.contiguous(PAIR)
     assert not seen.given_up
     if source == "kraken":  # Coinbase has one trade a frame: there disorder is a hole until the next frame

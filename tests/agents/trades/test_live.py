@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +16,16 @@ from agents.trades.exchange import Page
 from agents.trades.exchanges import exchange_of, kraken
 from agents.trades.exchanges.kraken import decode_page
 from agents.trades.live import LiveSource
+from agents.trades.outbox import Outbox
+from agents.trades.pair import PairFollower
 from agents.trades.rest import Rest
 from agents.trades.settings import Faults
 from agents.trades.sim.server import SimServer
 from agents.trades.source import Resume
 from redpanda.errors import ConfigError, UnreachableError
 from tests.support.coinbase import CoinbaseServer
-from tests.support.exchange import DEADLINE_S, Seen, busy_market, client, watch
+from tests.support.exchange import DEADLINE_S, Seen, busy_market, client, true_trades, watch
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +43,7 @@ def test_ties_across_pages_are_read_once_each(monkeypatch: pytest.MonkeyPatch) -
     market = busy_market(trades_per_min=12_000)
     seen = watch(market, lambda seen: seen.live_ids(PAIR, 2_500), since="10s")
     assert seen.contiguous(PAIR)
-    assert seen.server.rest_calls >= 80
+    assert seen.server.rest_calls >= 40
     # About two in five trades share their time with the one before: many pages end between two of them.
     ties = sum(one.ts_ns == two.ts_ns for one, two in itertools.pairwise(seen.trades[PAIR]))
     assert ties > 500
@@ -243,3 +247,32 @@ def test_a_hole_that_was_passed_is_still_repaired_and_its_trades_come_late() -> 
     ids = seen.ids(PAIR)
     assert len(ids) == len(set(ids))
     assert "repaired" in {state for _, state in seen.hole_states(PAIR).values()}
+
+
+def test_a_socket_that_came_after_history_had_ended_is_no_hole() -> None:
+    async def join() -> PairFollower:
+        server = SimServer(busy_market())
+        await server.start()
+        settings = client(server, since="3s")
+        rest = Rest(exchange_of("sim"), settings.rest_url, 500.0)
+        outbox = Outbox(asyncio.Event())
+        outbox.room.set()
+        follower = PairFollower(PAIR, settings, "sim", rest, outbox)
+        try:
+            await rest.names((PAIR,))
+            follower.start_ns = time.time_ns() - 3_000_000_000
+            await follower._backfill()
+            first = follower.ledger.high + 20
+            there = lambda: server.market.first_id_at(PAIR, time.time_ns()) > first  # noqa: E731  # short
+            await asyncio.to_thread(wait_for, there, DEADLINE_S)
+            follower.take(true_trades(server.market, PAIR, {first}, "sim"))
+            await follower._join()
+            follower.ledger.go_live(0.0)
+        finally:
+            await rest.close()
+            await server.stop()
+        return follower
+
+    ledger = asyncio.run(join()).ledger
+    assert ledger.released > 500
+    assert (ledger.holes, ledger.pending) == (0, {})
