@@ -174,6 +174,8 @@ class Hole(msgspec.Struct, frozen=True):
     first_id: int
     last_id: int
     """Inclusive; with `pair` and `first_id` the identity of the hole."""
+    after_ns: int
+    """Exchange time of the trade below it, ns since the epoch: where its ids are to be looked for."""
     state: HoleState
     tries: int
     """Requests for its ids so far (count)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -72,6 +72,13 @@ class PairLedger(msgspec.Struct):
         if self.live:
             self._look_ahead(list(self.pending), now_s)
         return ready
+
+    def reopen(self, first: int, last: int, after_ns: int, now_s: float) -> Gap:
+        """Take over a hole below `next_id` that somebody else has told of: what is above it is published already."""
+        gap = Gap(first, last, [(first, last)], after_ns, now_s, now_s, passed=True)
+        insort(self.gaps, gap, key=lambda one: one.first)
+        self.holes += 1
+        return gap
 
     def go_live(self, now_s: float) -> None:
         """History has reached the present: from now on what is missing is a hole."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from tables.records import HoleState
+    from tables.records import Hole, HoleState
 
-__all__ = ["Gap", "Ids", "News"]
+__all__ = ["Gap", "Ids", "News", "without"]
 
 Ids = tuple[int, int]
 """A range of ids, inclusive."""
@@ -84,3 +84,13 @@ class News(msgspec.Struct, frozen=True):
     first: int
     last: int
     state: HoleState
+
+
+def without(hole: Hole, record: Hole) -> list[Hole]:
+    """Take the ids of `record` out of a hole: what is left of it, lowest first."""
+    replace = msgspec.structs.replace
+    if record.last_id < hole.first_id or record.first_id > hole.last_id:
+        return [hole]
+    below = [replace(hole, last_id=record.first_id - 1)] if hole.first_id < record.first_id else []
+    above = [replace(hole, first_id=record.last_id + 1)] if hole.last_id > record.last_id else []
+    return below + above

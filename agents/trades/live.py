@@ -116,7 +116,7 @@ class LiveSource:
             pair = PairFollower(name, self._settings, self._exchange.source, self._rest, outbox)
             pair.start_ns = self._started_ns - self._settings.since_s * 1_000_000_000
             if name in resume:
-                pair.resume = resume[name].trade
+                pair.resume, pair.inherited = resume[name].trade, list(resume[name].holes)
                 pair.start_ns = pair.resume.ts_ns
             self._pairs[name] = pair
         jobs: list[Coroutine[Any, Any, None]] = [self._feed.run(), self._watch()]

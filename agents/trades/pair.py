@@ -12,8 +12,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from agents.trades.continuity import SHARE_S, PairLedger
 from agents.trades.exchange import Cursor, Page
+from agents.trades.gaps import without
 from agents.trades.source import Batch
 from redpanda.errors import ConfigError
 from tables.records import Hole, Trade
@@ -64,6 +67,8 @@ class PairFollower:
         """Where history starts, ns since the epoch."""
         self.resume: Trade | None = None
         """The topic's last trade, until the exchange has confirmed it; nothing is released before."""
+        self.inherited: list[Hole] = []
+        """Holes that an earlier process has told of and not closed."""
         self.read = 0
         self.duplicate = 0
         self.repaired = 0
@@ -148,23 +153,52 @@ class PairFollower:
 
     def _holes(self) -> list[Hole]:
         """Turn what the ledger has to tell into records."""
-        if not self.ledger.news:
+        if not self.ledger.news and not self.inherited:
             return []
         now_ms = time.time_ns() // 1_000_000
-        holes = []
+        holes: list[Hole] = []
         for news in self.ledger.news:
             gap = news.gap
             gap.found_ms = gap.found_ms or now_ms
             holes.append(
-                Hole(self.name, news.first, news.last, news.state, gap.asks, gap.found_ms, now_ms, self._source)
+                Hole(
+                    pair=self.name,
+                    first_id=news.first,
+                    last_id=news.last,
+                    after_ns=gap.since_ns,
+                    state=news.state,
+                    tries=gap.asks,
+                    found_at_ms=gap.found_ms,
+                    at_ms=now_ms,
+                    source=self._source,
+                )
             )
         self.ledger.news.clear()
+        if self.inherited:
+            holes += self._closed(holes, now_ms)
         lost = [hole for hole in holes if hole.state == "unrepairable"]
         if lost:
             count = sum(hole.last_id + 1 - hole.first_id for hole in lost)
             span = (lost[0].first_id, lost[-1].last_id)
             log.error("%s: %d ids between %d and %d are in no answer of REST; given up", self.name, count, *span)
         return holes
+
+    def _closed(self, told: list[Hole], now_ms: int) -> list[Hole]:
+        """Close the inherited holes that history has passed; what it lacked there was told as unrepairable."""
+        for hole in told:
+            self.inherited = [part for one in self.inherited for part in without(one, hole)]
+        next_id = self.ledger.next_id or 0
+        passed = [hole for hole in self.inherited if hole.last_id < next_id]
+        self.inherited = [hole for hole in self.inherited if hole.last_id >= next_id]
+        return [msgspec.structs.replace(hole, state="repaired", at_ms=now_ms) for hole in passed]
+
+    def _inherit(self, last_id: int) -> None:
+        """Take over the holes below the topic's last trade; history brings what is above it."""
+        for hole in self.inherited:
+            if hole.first_id <= last_id:
+                gap = self.ledger.reopen(hole.first_id, min(hole.last_id, last_id), hole.after_ns, time.monotonic())
+                gap.found_ms = hole.found_at_ms
+        self.inherited = [hole for hole in self.inherited if hole.first_id > last_id]
 
     def _take_page(self, page: Page, tries: int, by_s: float | None = None, *, tell: bool = True) -> None:
         """Take what REST gave; `tries` pages without an id are enough to give it up.
@@ -209,7 +243,9 @@ class PairFollower:
                 f"{self._source}: use another TICKCAST_HOME for another market or simulator seed"
             )
         self.resume = None
-        self._emit(self.ledger.anchor(ours.trade_id + 1, ours.ts_ns))
+        ready = self.ledger.anchor(ours.trade_id + 1, ours.ts_ns)
+        self._inherit(ours.trade_id)
+        self._emit(ready)
 
     async def _backfill(self) -> None:
         """Fetch history up to now; live trades wait in the ledger meanwhile."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,11 +19,11 @@ from redpanda.errors import ConfigError, UnreachableError
 from redpanda.topics import DEAD_LETTERS, HOLES, TRADES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from agents.trades.source import Batch
     from redpanda.settings import BrokerSettings
-    from tables.records import Trade
+    from tables.records import Hole, Trade
 
 __all__ = ["ENVELOPE_TRADES", "Publisher", "open_producer"]
 
@@ -97,6 +97,38 @@ class _Freight(NamedTuple):
     weight: int = 1
     trades: int = 0
     newest_ts_ns: int = 0
+    pair: str = ""
+
+
+class _Closings:
+    """Holes that are filled or given up, each behind the trades of its pair that were taken before.
+
+    The record that closes a hole must not be in the log before the trades that fill it: a process that dies between
+    the two would leave a hole that nobody looks for.
+    """
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+        self._acked: Counter[str] = Counter()
+        self._waiting: dict[str, deque[tuple[int, Hole]]] = {}
+
+    def taken(self, pair: str, trades: int) -> None:
+        """Note trades that are to be sent."""
+        self._taken[pair] += trades
+
+    def acked(self, pair: str, trades: int) -> None:
+        """Note trades that the broker has; those of a pair are acknowledged in order."""
+        self._acked[pair] += trades
+
+    def put(self, hole: Hole) -> None:
+        """Let a record wait for what was taken of its pair so far."""
+        self._waiting.setdefault(hole.pair, deque()).append((self._taken[hole.pair], hole))
+
+    def ripe(self, pair: str) -> Iterator[Hole]:
+        """Give those that may be sent now, in order."""
+        waiting = self._waiting.get(pair)
+        while waiting and waiting[0][0] <= self._acked[pair]:
+            yield waiting.popleft()[1]
 
 
 class Publisher:
@@ -108,6 +140,7 @@ class Publisher:
         self._max_in_flight = max_in_flight
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "publisher")
+        self._closings = _Closings()
         self._encoder = msgspec.json.Encoder()
         self._open: dict[str, list[Trade]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -149,9 +182,11 @@ class Publisher:
             change = self.open_holes.add if hole.state == "open" else self.open_holes.discard
             change((hole.pair, hole.first_id))
             self._owe(1)
-            self._submit(HOLES, hole.pair, hole, _Freight())
+            if hole.state == "open":
+                self._submit(HOLES, hole.pair, hole, _Freight())
         if batch.trades:
             self._owe(len(batch.trades))
+            self._closings.taken(batch.pair, len(batch.trades))
             waiting = self._open.setdefault(batch.pair, [])
             waiting += batch.trades
             while len(waiting) >= ENVELOPE_TRADES:
@@ -159,6 +194,10 @@ class Publisher:
                 del waiting[:ENVELOPE_TRADES]
             if waiting and self._timer is None:
                 self._timer = self._loop.call_later(self._linger_s, self._flush_open)
+        for hole in batch.holes:
+            if hole.state != "open":
+                self._closings.put(hole)
+                self._send_ripe(hole.pair)
         while self.in_flight >= self._max_in_flight:
             self._changed.clear()
             await self._changed.wait()
@@ -228,7 +267,11 @@ class Publisher:
 
     def _hand_over(self, pair: str, trades: list[Trade]) -> None:
         self.envelopes += 1
-        self._submit(TRADES, pair, trades, _Freight(len(trades), len(trades), trades[-1].ts_ns))
+        self._submit(TRADES, pair, trades, _Freight(len(trades), len(trades), trades[-1].ts_ns, pair))
+
+    def _send_ripe(self, pair: str) -> None:
+        for hole in self._closings.ripe(pair):
+            self._submit(HOLES, pair, hole, _Freight())
 
     def _submit(self, topic: str, pair: str, record: object, freight: _Freight) -> None:
         """Queue for the one sending thread: submissions keep their order, and so do a pair's records."""
@@ -260,4 +303,7 @@ class Publisher:
         if error is None:
             self.published += freight.trades
             self.newest_ts_ns = max(self.newest_ts_ns, freight.newest_ts_ns)
+            if freight.trades:
+                self._closings.acked(freight.pair, freight.trades)
+                self._send_ripe(freight.pair)
         self._changed.set()

@@ -21,7 +21,7 @@ from agents.trades.metrics import Figures, exposition
 from agents.trades.process import listen, run_until_signal, tell
 from agents.trades.publish import Publisher, open_producer
 from agents.trades.replay import ReplaySource
-from agents.trades.resume import check_source, last_trades
+from agents.trades.resume import check_source, resume_points
 from redpanda.settings import BrokerSettings
 from tables.status import Status
 
@@ -189,7 +189,7 @@ class IngestService:
     async def _move(self, stop: asyncio.Event, keeper: LeaseKeeper | None = None, term: int = 0) -> bool:
         """Resume, pump, drain; tell whether that is all: if not, the lease of this term was lost on the way."""
         settings = self._settings
-        resume = await asyncio.to_thread(last_trades, self._broker, settings.pairs, settings.resume_scan)
+        resume = await asyncio.to_thread(resume_points, self._broker, settings.pairs, settings.resume_scan)
         check_source(resume, settings.kind)
         producer = await asyncio.to_thread(open_producer, self._broker, keeper.is_valid if keeper else None)
         publisher = self._publisher = Publisher(producer, settings.linger_ms, settings.max_in_flight)

@@ -27,9 +27,10 @@ class Batch(msgspec.Struct):
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Last trade of a pair that the topic holds."""
+    """Last trade of a pair that the topic holds, and the holes below and above it that nobody has closed."""
 
     trade: Trade
+    holes: list[Hole] = []
 
 
 class Counters(msgspec.Struct):

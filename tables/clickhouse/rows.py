@@ -111,6 +111,7 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "holes": _columns(
         (_TEXT, "pair"),
         ("Int64", "first_id last_id"),
+        ("DateTime64(9, 'UTC')", "after=after_ns"),
         (_TEXT, "state"),
         (_COUNT, "tries"),
         (_TIME, "found_at=found_at_ms at=at_ms"),

@@ -102,6 +102,7 @@ def hole(first_id: int = 100, state: HoleState = "open", **changes: Any) -> Hole
         pair="BTC/USD",
         first_id=first_id,
         last_id=first_id + 9,
+        after_ns=START_MS * 1_000_000,
         state=state,
         tries=1,
         found_at_ms=START_MS,

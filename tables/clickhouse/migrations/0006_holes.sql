@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS holes
     pair     LowCardinality(String) COMMENT 'Kraken symbol, for example BTC/USD',
     first_id Int64 COMMENT 'First trade id that the feed passed over; with pair the identity of the hole' CODEC(Delta, ZSTD(1)),
     last_id  Int64 COMMENT 'Last one, inclusive' CODEC(Delta, ZSTD(1)),
+    after    DateTime64(9, 'UTC') COMMENT 'Exchange time of the trade below it' CODEC(DoubleDelta, ZSTD(1)),
     state    LowCardinality(String) COMMENT 'open, repaired or unrepairable',
     tries    UInt32 COMMENT 'Requests for its ids so far (count)' CODEC(T64, ZSTD(1)),
     found_at DateTime64(3, 'UTC') COMMENT 'Wall clock when it was seen' CODEC(DoubleDelta, ZSTD(1)),

@@ -77,6 +77,30 @@ def test_a_hole_and_what_became_of_it_go_to_their_topic_in_order_and_are_counted
     assert (publisher.in_flight, publisher.published) == (0, 1)
 
 
+def test_the_record_that_closes_a_hole_waits_for_the_trades_that_fill_it(broker_settings: BrokerSettings) -> None:
+    """Else a process that dies between the two leaves a hole that nobody looks for any more."""
+    pair, other = "WAITS/USD", "NOTHELD/USD"
+
+    async def go() -> tuple[list[Tail], list[Tail]]:
+        publisher = Publisher(
+            open_producer(broker_settings), 600_000, 100_000
+        )  # an envelope stays open for ten minutes
+        await publisher.publish(Batch(pair, [one(pair, 7)], holes=[hole(7, pair=pair), hole(7, "repaired", pair=pair)]))
+        await publisher.publish(Batch(other, holes=[hole(1, "unrepairable", pair=other)]))
+        await asyncio.to_thread(wait_for, lambda: publisher.in_flight == 2)  # the trade, and what waits for it
+        before = records(broker_settings, HOLES, pair)
+        assert len(records(broker_settings, HOLES, other)) == 1
+        await publisher.drain()
+        await publisher.close(5.0)
+        return before, records(broker_settings, HOLES, pair)
+
+    before, after = asyncio.run(go())
+    assert [msgspec.json.decode(row.value or b"", type=Hole).state for row in before] == ["open"]
+    assert [msgspec.json.decode(row.value or b"", type=Hole).state for row in after] == ["open", "repaired"]
+    trade = records(broker_settings, TRADES, pair)[0]
+    assert after[1].timestamp_ms >= trade.timestamp_ms
+
+
 # Kafka's own test of the Java client's hash has these (UtilsTest.testMurmur2).
 JAVA_MURMUR2 = {
     b"21": -973932308,

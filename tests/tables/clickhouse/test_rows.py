@@ -174,11 +174,12 @@ def test_features_of_newer_trades_replace_and_those_of_older_ones_do_not(store_c
 
 
 def test_every_field_of_a_hole_comes_back(store_client: Client) -> None:
-    written = hole(7, "unrepairable", tries=5, found_at_ms=START_MS + 1, at_ms=START_MS + 2, source="kraken")
+    times = {"after_ns": START_MS * 1_000_000 + 7, "found_at_ms": START_MS + 1, "at_ms": START_MS + 2}
+    written = hole(7, "unrepairable", tries=5, source="kraken", **times)
     assert rows.insert_holes(store_client, [written], "a") == 1
     found = store_client.query(
-        "SELECT pair, first_id, last_id, state, tries, toUnixTimestamp64Milli(found_at), toUnixTimestamp64Milli(at), "
-        "source FROM holes"
+        "SELECT pair, first_id, last_id, toUnixTimestamp64Nano(after), state, tries, "
+        "toUnixTimestamp64Milli(found_at), toUnixTimestamp64Milli(at), source FROM holes"
     ).result_rows
     assert [Hole(*row) for row in found] == [written]
 
