@@ -218,11 +218,11 @@ def test_a_hole_that_rest_lacks_too_is_given_up_and_recorded(monkeypatch: pytest
 def test_a_history_full_of_holes_does_not_keep_the_pair_from_going_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kraken, "decode_page", lossy(50, 1))
     market = busy_market(faults=Faults(drop_every=50), trades_per_min=30_000)
-    seen = watch(market, lambda seen: seen.live_ids(PAIR, 13_000), since="20s", repair_tries=5)
-    missing = missing_of(seen)
-    assert {one % 50 for one in missing} == {0}
+    seen = watch(market, lambda seen: seen.live_ids(PAIR, 5_000), since="20s", repair_tries=5)
+    assert {one % 50 for one in missing_of(seen)} == {0}
     given_up = sum(hole.state == "unrepairable" for hole in seen.holes)
-    assert given_up >= 200
+    assert given_up >= 100
+    # The source was live when the last batch came: some pages of the first live moments are counted as well.
     assert seen.server.rest_calls < 3 * len(seen.ids(PAIR)) / 1_000 + 20  # one page answers for all its holes
 
 
