@@ -105,6 +105,8 @@ def source_label(source: str) -> str:
     """Name the source so that nobody takes a made-up market for a real one."""
     if source == "sim":
         return "SIMULATED market (made-up prices)"
+    if source == "coinbase":
+        return "Coinbase, live"
     if source.startswith("replay:"):
         return f"REPLAY of {source.removeprefix('replay:')}"
     return "Kraken, live"

@@ -24,7 +24,7 @@ class AppSettings(BaseSettings):
     home: Path = Path(".tickcast")
     """Folder of the local stack: broker, store, worker state, registry, logs, status."""
 
-    source: str = Field(default="sim", pattern=r"^(kraken|sim|replay:.+)$")
+    source: str = Field(default="sim", pattern=r"^(kraken|coinbase|sim|replay:.+)$")
     """Where trades come from: `kraken`, `sim` or `replay:FILE`."""
 
     pairs: Annotated[tuple[str, ...], NoDecode] = DEFAULT_PAIRS

@@ -1,6 +1,4 @@
-"""Where to go on: the last trade of each pair in topic `trades`, and the open holes in topic `holes`. There is no other
-state.
-"""
+"""Where to go on: the last trade of each pair in topic `trades`, and its open holes in topic `holes`."""
 
 from __future__ import annotations
 

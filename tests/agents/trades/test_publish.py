@@ -82,9 +82,7 @@ def test_the_record_that_closes_a_hole_waits_for_the_trades_that_fill_it(broker_
     pair, other = "WAITS/USD", "NOTHELD/USD"
 
     async def go() -> tuple[list[Tail], list[Tail]]:
-        publisher = Publisher(
-            open_producer(broker_settings), 600_000, 100_000
-        )  # an envelope stays open for ten minutes
+        publisher = Publisher(open_producer(broker_settings), 600_000, 100_000)  # envelopes stay open
         await publisher.publish(Batch(pair, [one(pair, 7)], holes=[hole(7, pair=pair), hole(7, "repaired", pair=pair)]))
         await publisher.publish(Batch(other, holes=[hole(1, "unrepairable", pair=other)]))
         await asyncio.to_thread(wait_for, lambda: publisher.in_flight == 2)  # the trade, and what waits for it
