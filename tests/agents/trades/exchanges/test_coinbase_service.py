@@ -26,7 +26,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.component
 
 PAIR = "CBX/USD"
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def published(broker: BrokerSettings) -> list[Trade]:
@@ -43,7 +43,7 @@ async def ingest(home: Path, broker: BrokerSettings, count: int, **values: objec
     stop = asyncio.Event()
     ended = threading.Event()
     try:
-        service = IngestService(client(server, home=home, ingest_port=0, **values), broker)
+        service = IngestService(client(server, home=home, ingest_port=0, repair_wait_s=DEADLINE_S, **values), broker)
 
         serving = asyncio.create_task(service.serve(stop))
         serving.add_done_callback(lambda _: ended.set())
