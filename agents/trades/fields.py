@@ -89,7 +89,10 @@ def rfc3339_ns(text: str) -> int:
     """RFC 3339 with up to nine decimals to exact ns since the epoch."""
     micros = text[20:-1]
     if len(text) == STAMP_CHARS and text[19] == "." and text[26] == "Z" and micros.isdigit() and text.isascii():
-        return _second_ns(text[:19]) + int(micros) * 1_000  # Kraken's form, always; trades crowd into few seconds
+        try:
+            return _second_ns(text[:19]) + int(micros) * 1_000  # Kraken's form, always; trades crowd into few seconds
+        except FieldError:
+            return _rfc3339_ns(text)  # says what is wrong with the whole text
     return _rfc3339_ns(text)
 
 

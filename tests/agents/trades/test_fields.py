@@ -36,14 +36,14 @@ STAMPS = st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9
 @given(
     STAMPS
     | st.text(min_size=27, max_size=27)
-    | st.sampled_from(("2024-05-27T12:33:60.000000Z", "2024-02-30T12:33:10.5Z"))
+    | st.sampled_from(("2024-05-27T12:33:60.000000Z", "2024-02-30T12:33:10.826003Z"))
 )
 def test_the_short_way_to_a_time_is_the_long_way(text: str) -> None:
     def told(parse: Callable[[str], int]) -> object:
         try:
             return parse(text)
         except FieldError as error:
-            return error.reason
+            return error.reason, error.detail
 
     assert told(rfc3339_ns) == told(_rfc3339_ns)
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.trades.exchange import Page
+from agents.trades.exchanges import kraken
 from agents.trades.exchanges.kraken import _page_by_rows, decode_page
 from agents.trades.kraken_columns import epochs_ns, page_trades, place, positives
 
@@ -34,7 +35,9 @@ ODD_TIME_TEXTS = ["1616666442", "16166664421.5", "161666644.25", "1616666442.000
 ODD_TIME_TEXTS += ["1616666442.5e1", "1616666442.1e2", "0616666442.5", "0000000000.0", "9999999999.9"]
 ODD_TIME_TEXTS += ["null", '"1616666442.5"', "1,616666442.5", "[]", "123.45678901234"]
 ODD_TIMES = st.sampled_from(ODD_TIME_TEXTS)
-ODD_IDS = st.sampled_from(("0", "-1", "1.0", "1.5", '"7"', "null", "true", "9223372036854775808", "007"))
+ODD_ID_TEXTS = ["0", "-1", "1.0", "1.5", '"7"', "null", "true", "9223372036854775808", "007"]
+ODD_IDS = st.sampled_from(ODD_ID_TEXTS)
+GOOD = '["1.5","2.5",1616666442.5,"b","m","",7]'
 WORDS = st.text(max_size=4).map(json.dumps)
 
 
@@ -99,14 +102,30 @@ def test_a_full_page_goes_on_at_the_same_place(last: str) -> None:
     assert page.next is not None
 
 
-@given(ODD_NUMBERS | NUMBERS, st.sampled_from(("price", "qty")), ODD_TIMES | TIMES)
-def test_one_odd_cell_is_judged_as_row_by_row(number: str, field: str, time: str) -> None:
-    good = '["1.5","2.5",1616666442.5,"b","m","",7]'
-    price, qty = (number, '"2.5"') if field == "price" else ('"1.5"', number)
-    page, expected = both(body([good, f'[{price},{qty},1616666442.5,"b","m","",8]']))
+@pytest.mark.parametrize("place_of", [0, 1], ids=["price", "qty"])
+@pytest.mark.parametrize("number", [*map(json.dumps, ODD_NUMBER_TEXTS), *NO_NUMBER_TEXTS])
+def test_one_odd_number_is_judged_as_row_by_row(number: str, place_of: int) -> None:
+    cells = ['"1.5"', '"2.5"']
+    cells[place_of] = number
+    page, expected = both(body([GOOD, f'[{cells[0]},{cells[1]},1616666442.5,"b","m","",8]']))
     assert page == expected
-    page, expected = both(body([good, f'["1.5","2.5",{time},"b","m","",8]']))
+
+
+@pytest.mark.parametrize("time", ODD_TIME_TEXTS)
+def test_one_odd_time_is_judged_as_row_by_row(time: str) -> None:
+    page, expected = both(body([GOOD, f'["1.5","2.5",{time},"b","m","",8]']))
     assert page == expected
+
+
+@pytest.mark.parametrize("number", ODD_ID_TEXTS)
+def test_one_odd_id_is_judged_as_row_by_row(number: str) -> None:
+    page, expected = both(body([GOOD, f'["1.5","2.5",1616666442.5,"b","m","",{number}]']))
+    assert page == expected
+
+
+def test_a_usual_page_never_goes_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(kraken, "_page_by_rows")
+    assert [trade.trade_id for trade in decode_page(body([GOOD]), "BTC/USD", NOW_NS).trades] == [7]
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason=f"recorded payloads are not at {FOLDER} (TICKCAST_SHARED_DATA)")
