@@ -30,12 +30,14 @@ SOCKET_FRAME_BYTES: Final = 2 << 20
 """Frames above 1 MiB are refused one by one; above this, unpacked, the connection goes."""
 OPEN_S: Final = 10.0
 CLOSE_S: Final = 1.0
+"""Patience with a handshake, and with the answer to a goodbye."""
 PING_S: Final = 5.0
 ACK_S: Final = 10.0
 DATA: Final = frozenset((aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY))
 LOOKS: Final = 8
 """How often the silence watch is wound up in `silence_s`: one timer a frame costs more than reading the frame."""
 LOOK_S: Final = 1.0
+"""At most between two looks while frames come."""
 
 
 def proxy_of(url: str) -> str | None:
@@ -104,7 +106,6 @@ class Feed:
         aiohttp's reader is in C and stops reading the socket while about 128 kB wait; its own ping is off: the
         exchange's ping and the silence watch decide.
         """
-        timeout = aiohttp.ClientTimeout(total=OPEN_S)
         timeout = aiohttp.ClientTimeout(total=OPEN_S)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
