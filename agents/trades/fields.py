@@ -6,7 +6,7 @@ import calendar
 import re
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NoReturn
 
 from agents.trades.refusals import FieldError
 from tables.records import Side
@@ -20,6 +20,7 @@ __all__ = [
     "positive",
     "rfc3339_ns",
     "trade_number",
+    "unknown_pair",
 ]
 
 FUTURE_NS: Final = 60_000_000_000
@@ -36,7 +37,9 @@ _RFC3339: Final = re.compile(
 )
 _MINUTE: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d", re.ASCII)
 SECOND_DIGITS: Final = 11
-"""Two of the second, nine after its point."""
+"""Digits before the point of a time in seconds, at most."""
+STAMP_CHARS: Final = 27
+"""Of RFC 3339 in UTC with microseconds."""
 _INFINITY: Final = float("inf")
 
 
@@ -76,15 +79,20 @@ def _minute_ns(text: str) -> int:
     return calendar.timegm(datetime.fromisoformat(text.upper()).timetuple()) * 1_000_000_000
 
 
+@lru_cache(maxsize=4096)
+def _second_ns(text: str) -> int:
+    """Nanoseconds since the epoch of `YYYY-MM-DDTHH:MM:SS`. Raises FieldError where it is none; errors are not kept."""
+    return _rfc3339_ns(text + "Z")
+
+
 def rfc3339_ns(text: str) -> int:
     """RFC 3339 with up to nine decimals to exact ns since the epoch."""
-    digits = text[17:19] + text[20:-1]
-    plain = text[19:20] == "." and text[16] == ":" and text[-1] == "Z" and 2 < len(digits) <= SECOND_DIGITS  # noqa: PLR2004  # a point and no digit is no time
-    if plain and digits.isdigit() and text.isascii() and digits < "60":
+    micros = text[20:-1]
+    if len(text) == STAMP_CHARS and text[19] == "." and text[26] == "Z" and micros.isdigit() and text.isascii():
         try:
-            return _minute_ns(text[:16]) + int(digits.ljust(SECOND_DIGITS, "0"))
-        except ValueError as error:
-            raise FieldError("timestamp-invalid", f"timestamp {text[:60]!r}: {error}") from error
+            return _second_ns(text[:19]) + int(micros) * 1_000  # Kraken's form, always; trades crowd into few seconds
+        except FieldError:
+            return _rfc3339_ns(text)  # says what is wrong with the whole text
     return _rfc3339_ns(text)
 
 
@@ -122,6 +130,11 @@ def check_side(side: str) -> Side:
     if side == "sell":
         return "sell"
     raise FieldError("side-unknown", f"side is {side[:40]!r}")
+
+
+def unknown_pair(symbol: str) -> NoReturn:
+    """Refuse a trade of a pair that was not asked for."""
+    raise FieldError("unknown-pair", f"{symbol[:40]!r} is not in TICKCAST_PAIRS")
 
 
 def check_time(ts_ns: int, received_ns: int) -> int:

@@ -55,6 +55,7 @@ class LiveSource:
             unrepairable=sum(pair.ledger.skipped for pair in pairs),
             overflow=sum(pair.ledger.overflow for pair in pairs),
             reconnects=self._feed.reconnects if self._feed else 0,
+            rest_calls=self._rest.calls,
         )
 
     @property

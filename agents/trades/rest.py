@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from operator import attrgetter
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -39,6 +40,8 @@ class Rest:
         self._backoff = Backoff(self._budget.gap_s, 60.0)
         self._session: aiohttp.ClientSession | None = None
         self._names: dict[str, str] = {}
+        self.calls = 0
+        """Requests sent, failed ones included (count)."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -85,7 +88,7 @@ class Rest:
             page = Page(error=error, retriable=True)
         else:
             page = self._exchange.decode_page(answer, pair, cursor, time.time_ns())
-            page.trades.sort(key=lambda trade: trade.trade_id)
+            page.trades.sort(key=attrgetter("trade_id"))
         if not page.error:
             self._backoff.reset()
             return page
@@ -141,6 +144,7 @@ class Rest:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
             self._session = aiohttp.ClientSession(timeout=timeout, trust_env=not on_loopback(self._base_url))
+        self.calls += 1
         try:
             async with self._session.get(self._base_url + request.path, params=request.query) as response:
                 parts: list[bytes] = []

@@ -13,18 +13,24 @@ import msgspec
 
 from agents.trades import loose
 from agents.trades.exchange import MAX_FRAME_BYTES, MAX_FRAME_ROWS, Answer, Cursor, Decoded, Page, Request
-from agents.trades.fields import MAX_TRADE_ID, check_side, check_time, epoch_ns, positive, rfc3339_ns, trade_number
+from agents.trades.fields import (
+    FUTURE_NS,
+    MAX_TRADE_ID,
+    check_side,
+    check_time,
+    epoch_ns,
+    positive,
+    rfc3339_ns,
+    trade_number,
+    unknown_pair,
+)
+from agents.trades.kraken_columns import PAGE_ROWS, page_trades, place
 from agents.trades.refusals import FieldError, Refusal
 from tables.records import Trade
 
 __all__ = ["Kraken", "decode_asset_pairs", "decode_frame", "decode_page", "exchange"]
 
-PAGE_ROWS: Final = 1_000
-"""Most rows of a page; a page with fewer is the newest one."""
-DISORDER_IDS: Final = 50
-"""Pages are in order of time; neighbours in id may lie on two pages, so the end of a full page tells of no id."""
 ROW_FIELDS: Final = 7
-NS_DIGITS: Final = 19
 _SIDES: Final = {"b": "buy", "s": "sell"}
 _ORD_TYPES: Final = {"m": "market", "l": "limit"}
 _RETRIABLE: Final = (
@@ -39,7 +45,7 @@ _V1_NAMES: Final = {"XBT": "BTC", "XDG": "DOGE"}
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class _Row(msgspec.Struct):
+class _Row(msgspec.Struct, gc=False):
     symbol: str
     side: Literal["buy", "sell"]
     price: _Positive
@@ -127,7 +133,7 @@ def decode_frame(raw: str | bytes, pairs: frozenset[str], received_ns: int, sour
     A good trade is never lost because of a bad neighbour: whatever the strict decoder refuses is taken
     apart trade by trade, and each bad one becomes a refusal with its reason.
     """
-    data = loose.as_bytes(raw)
+    data = raw if isinstance(raw, bytes) else loose.as_bytes(raw)
     if len(data) > MAX_FRAME_BYTES:
         return loose.malformed(data, f"{len(data)} bytes, more than {MAX_FRAME_BYTES}", "too-large")
     try:
@@ -135,20 +141,21 @@ def decode_frame(raw: str | bytes, pairs: frozenset[str], received_ns: int, sour
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _decode_loose(data, pairs, received_ns, source)
     decoded = Decoded("trades", snapshot=frame.type == "snapshot")
+    latest_ns = received_ns + FUTURE_NS
     for row in frame.data:
         try:
-            decoded.trades.append(_trade(row, pairs, received_ns, source))
+            if row.symbol not in pairs:
+                unknown_pair(row.symbol)
+            ts_ns = rfc3339_ns(row.timestamp)
+            if not 0 < ts_ns <= latest_ns:
+                check_time(ts_ns, received_ns)  # says what is wrong with it
         except FieldError as error:
             payload = msgspec.json.encode(row).decode()
             decoded.refusals.append(Refusal(error.reason, error.detail, payload, row.symbol))
+            continue
+        trade = Trade(row.symbol, row.trade_id, ts_ns, row.price, row.qty, row.side, row.ord_type, source)
+        decoded.trades.append(trade)
     return decoded
-
-
-def _trade(row: _Row, pairs: frozenset[str], received_ns: int, source: str) -> Trade:
-    if row.symbol not in pairs:
-        raise FieldError("unknown-pair", f"{row.symbol[:40]!r} is not in TICKCAST_PAIRS")
-    ts_ns = check_time(rfc3339_ns(row.timestamp), received_ns)
-    return Trade(row.symbol, row.trade_id, ts_ns, row.price, row.qty, row.side, row.ord_type, source)
 
 
 def _decode_loose(data: bytes, pairs: frozenset[str], received_ns: int, source: str) -> Decoded:
@@ -219,7 +226,7 @@ def _trade_loose(row: object, pairs: frozenset[str], received_ns: int, source: s
         raise FieldError("wrong-type", "a trade must be an object")
     symbol = loose.text_field(row, "symbol")
     if symbol not in pairs:
-        raise FieldError("unknown-pair", f"{symbol[:40]!r} is not in TICKCAST_PAIRS")
+        unknown_pair(symbol)
     price, qty = loose.number_field(row, "price"), loose.number_field(row, "qty")
     side = check_side(loose.text_field(row, "side"))
     ts_ns = check_time(rfc3339_ns(loose.text_field(row, "timestamp")), received_ns)
@@ -244,12 +251,25 @@ def _result(body: bytes) -> tuple[dict[str, msgspec.Raw], str, bool]:
 
 def decode_page(body: bytes, pair: str, received_ns: int, source: str = "kraken", since_ns: int = 0) -> Page:
     """Decode a `Trades` body of `pair`; the result key is Kraken's internal name and is not looked at."""
+    try:
+        trades, last = page_trades(body, pair, received_ns, source)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        page, last = _page_by_rows(body, pair, received_ns, source)
+    else:
+        page = Page(trades, rows=len(trades))
+    if not page.error:
+        place(page, last, since_ns)
+    return page
+
+
+def _page_by_rows(body: bytes, pair: str, received_ns: int, source: str) -> tuple[Page, str]:
+    """Decode a body whose form is not the usual one, or that has a bad row; gives the text of `last` too."""
     result, error, retriable = _result(body)
     if error:
-        return Page(error=error, retriable=retriable)
-    last = result.pop("last", None)
+        return Page(error=error, retriable=retriable), ""
+    last = bytes(result.pop("last", b"")).decode("utf-8", "replace").strip('"')
     if len(result) != 1:
-        return Page(error=f"{len(result)} pairs in one page", retriable=True)
+        return Page(error=f"{len(result)} pairs in one page", retriable=True), ""
     raw = next(iter(result.values()))
     page = Page()
     try:
@@ -259,22 +279,7 @@ def decode_page(body: bytes, pair: str, received_ns: int, source: str = "kraken"
             _add(page, values, pair, received_ns, source)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         page = _loose_page(bytes(raw), pair, received_ns, source)
-    if not page.error:
-        _place(page, last, since_ns)
-    return page
-
-
-def _place(page: Page, last: msgspec.Raw | None, since_ns: int) -> None:
-    """Say which ids the page tells of, and where the next one starts."""
-    full = page.rows >= PAGE_ROWS
-    newest = max((trade.trade_id for trade in page.trades), default=0)
-    if page.trades:
-        page.first_id = min(trade.trade_id for trade in page.trades)
-        page.last_id = max(newest - DISORDER_IDS if full else newest, page.first_id)
-    if full:
-        next_ns = max(_last_ns(last, page) or since_ns, since_ns)
-        # A page full of one instant: step over it rather than ask for it for ever.
-        page.next = Cursor(newest + 1, next_ns + (next_ns == since_ns))
+    return page, last
 
 
 def _add(page: Page, values: tuple[str, ...], pair: str, received_ns: int, source: str) -> None:
@@ -319,13 +324,6 @@ def _loose_page(raw: bytes, pair: str, received_ns: int, source: str) -> Page:
         page.rows += 1
         page.refusals.append(Refusal(reason, detail, json.dumps(row), pair))
     return page
-
-
-def _last_ns(last: msgspec.Raw | None, page: Page) -> int | None:
-    text = bytes(last).decode("utf-8", "replace").strip('"') if last is not None else ""
-    if text.isascii() and text.isdigit() and len(text) == NS_DIGITS:
-        return int(text)
-    return max((trade.ts_ns for trade in page.trades), default=None)
 
 
 def decode_asset_pairs(body: bytes) -> tuple[dict[str, str], str]:

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from agents.trades.exchanges import exchange_of
-from agents.trades.feed import SOCKET_FRAME_BYTES, SOCKET_FRAMES, Feed
+from agents.trades.feed import SOCKET_FRAME_BYTES, Feed, proxy_of
 from agents.trades.settings import ingest_settings
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ BEAT = '{"channel":"heartbeat"}'
 KERNEL_BYTES = 32 << 20
 """Buffers of the two sockets and of the reader, with much room."""
 DEADLINE_S = 15.0
+SILENCE_S = 0.8
 
 
 class Frames(list["Decoded"]):
@@ -43,14 +45,14 @@ class Frames(list["Decoded"]):
 
 @contextlib.asynccontextmanager
 async def feed_of(
-    script: Callable[[ServerConnection], Awaitable[None]], packed: bool = True
+    script: Callable[[ServerConnection], Awaitable[None]], packed: bool = True, silence_s: float = 10.0
 ) -> AsyncIterator[tuple[Feed, Frames]]:
     """Run the feed against a server that does `script` on each connection."""
     frames = Frames()
     compression = "deflate" if packed else None
     async with asyncio.timeout(DEADLINE_S), serve(script, "127.0.0.1", 0, compression=compression) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        settings = ingest_settings(source="sim", sim_port=port, pairs=PAIR, backoff_max_s=0.1)
+        settings = ingest_settings(source="sim", sim_port=port, pairs=PAIR, backoff_max_s=0.1, silence_s=silence_s)
         feed = Feed(exchange_of("sim"), settings, (PAIR,), frames.take)
         task = asyncio.create_task(feed.run())
         try:
@@ -110,4 +112,79 @@ def test_a_flood_fills_a_bounded_amount_and_then_waits() -> None:
         return sent
 
     sent = asyncio.run(go())
-    assert 0 < sent <= SOCKET_FRAMES * SOCKET_FRAME_BYTES + KERNEL_BYTES
+    assert 0 < sent <= SOCKET_FRAME_BYTES + KERNEL_BYTES
+
+
+def test_trickling_frames_are_no_silence_and_nothing_more_is() -> None:
+    async def go() -> tuple[float, int]:
+        loop = asyncio.get_running_loop()
+        last_s = [0.0]
+        again = asyncio.Event()
+
+        async def script(connection: ServerConnection) -> None:
+            if last_s[0]:
+                again.set()
+            else:
+                for _ in range(10):  # 2.5 times silence_s in all
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(SILENCE_S / 4):
+                            await connection.wait_closed()
+                    await connection.send(BEAT)
+                    last_s[0] = loop.time()
+            await connection.wait_closed()
+
+        async with feed_of(script, silence_s=SILENCE_S) as (feed, frames):
+            await frames.at_least(10)
+            assert feed.reconnects == 0
+            await again.wait()
+            return loop.time() - last_s[0], feed.reconnects
+
+    quiet_s, reconnects = asyncio.run(go())
+    assert quiet_s >= SILENCE_S
+    assert reconnects == 1
+
+
+def test_a_full_outbox_is_no_silence_of_the_exchange() -> None:
+    async def go() -> None:
+        full = asyncio.Event()
+
+        async def script(connection: ServerConnection) -> None:
+            await connection.send(BEAT)
+            await full.wait()
+            await connection.send(BEAT)  # the feed was reading: this one it takes, the next one it leaves
+            await connection.send(BEAT)
+            await connection.wait_closed()
+
+        async with feed_of(script, silence_s=SILENCE_S) as (feed, frames):
+            await frames.at_least(1)
+            feed.room.clear()
+            full.set()
+            await frames.at_least(2)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2 * SILENCE_S):
+                    await frames.at_least(3)
+            assert len(frames) == 2
+            feed.room.set()
+            await frames.at_least(3)
+            assert feed.reconnects == 0
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("wss://ws.kraken.com/v2", "http://proxy:1"),
+        ("ws://feed.example/v2", "http://proxy:2"),
+        ("wss://inside.example/v2", None),
+        ("ws://127.0.0.1:9000/v2", None),
+    ],
+)
+def test_the_proxy_of_the_environment_is_for_the_outside(
+    url: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ws_proxy", "wss_proxy", "WS_PROXY", "WSS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("https", "http://proxy:1"), ("http", "http://proxy:2"), ("no", "inside.example")):
+        monkeypatch.setenv(f"{name}_proxy", value)
+    assert proxy_of(url) == expected

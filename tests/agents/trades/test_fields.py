@@ -2,13 +2,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.trades.fields import check_time, epoch_ns, positive, rfc3339_ns, trade_number
+from agents.trades.fields import _rfc3339_ns, check_time, epoch_ns, positive, rfc3339_ns, trade_number
 from agents.trades.refusals import REASONS, FieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -24,6 +28,24 @@ def test_rfc3339_is_exact_to_the_nanosecond(moment: datetime, nanos: int, digits
     fraction = f".{nanos:09d}"[: digits + 1] if digits else ""
     text = moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
     assert rfc3339_ns(text) == (moment - EPOCH) // timedelta(seconds=1) * 1_000_000_000 + nanos
+
+
+STAMPS = st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}[.,][0-9+٣]{6}[Zz]\Z")
+
+
+@given(
+    STAMPS
+    | st.text(min_size=27, max_size=27)
+    | st.sampled_from(("2024-05-27T12:33:60.000000Z", "2024-02-30T12:33:10.826003Z"))
+)
+def test_the_short_way_to_a_time_is_the_long_way(text: str) -> None:
+    def told(parse: Callable[[str], int]) -> object:
+        try:
+            return parse(text)
+        except FieldError as error:
+            return error.reason, error.detail
+
+    assert told(rfc3339_ns) == told(_rfc3339_ns)
 
 
 def test_rfc3339_offsets_are_taken_off() -> None:

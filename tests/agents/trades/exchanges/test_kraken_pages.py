@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.trades.exchange import Answer, Cursor, Page
-from agents.trades.exchanges.kraken import DISORDER_IDS, PAGE_ROWS, Kraken, decode_asset_pairs, decode_page
+from agents.trades.exchanges.kraken import Kraken, decode_asset_pairs, decode_page
+from agents.trades.kraken_columns import DISORDER_IDS, PAGE_ROWS
 from agents.trades.refusals import REASONS
 
 NOW_NS = 1_800_000_000_000_000_000
