@@ -15,7 +15,7 @@ demo: env-stack ## Start the whole local stack with a simulated market and a liv
 test: env-stack ## Unit, component and the short end-to-end tests (under 10 minutes on 2 cores)
 	$(PY) -m pytest -m "not proof" $(ARGS)
 
-proofs: env-stack ## Chunk delivery, recovery and liveness under rebalances and crashes, on a real broker
+proofs: env-stack ## Delivery, recovery, liveness, leases under rebalances and crashes; every source against its cards
 	$(PY) -m pytest -m proof $(ARGS)
 
 e2e: env-stack ## Only the tests of the whole running stack

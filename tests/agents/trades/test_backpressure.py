@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from agents.trades.publish import Publisher
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.proof]
 
 PAIR = "PRESS/USD"
 FRAMES = 150_000

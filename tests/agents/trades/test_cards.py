@@ -24,6 +24,8 @@ from tests.support.exchange import Seen, busy_market, true_trades, watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.proof
+
 PAIR = "BTC/USD"
 SERVERS: dict[str, type[SimServer | CoinbaseServer]] = {"kraken": SimServer, "coinbase": CoinbaseServer}
 LABELS = {"kraken": "sim", "coinbase": "coinbase", "replay": "replay"}

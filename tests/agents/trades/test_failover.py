@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from redpanda.settings import BrokerSettings
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.proof]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,6 +16,8 @@ from tests.support.exchange import busy_market, watch
 if TYPE_CHECKING:
     from tests.support.exchange import Seen
 
+pytestmark = pytest.mark.proof
+
 PAIR = "BTC/USD"
 
 

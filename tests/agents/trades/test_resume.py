@@ -75,6 +75,7 @@ def test_holes_of_an_earlier_process_are_filled_and_closed_below_the_last_trade_
 
 
 @pytest.mark.component
+@pytest.mark.proof
 def test_a_process_that_dies_with_an_open_hole_leaves_none(
     tmp_path: Path, broker_settings: BrokerSettings, broker_admin: KafkaAdminClient
 ) -> None:

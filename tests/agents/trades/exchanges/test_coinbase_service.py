@@ -23,7 +23,7 @@ from tests.support.coinbase import CoinbaseServer
 from tests.support.exchange import busy_market, client
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.proof]
 
 PAIR = "CBX/USD"
 DEADLINE_S = 60.0
