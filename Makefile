@@ -12,7 +12,7 @@ help: ## Say what can be made
 demo: env-stack ## Start the whole local stack with a simulated market and a live board (Ctrl-C stops it)
 	@exec .venv/bin/tickcast demo $(ARGS)
 
-test: env-stack ## Unit, component and the short end-to-end tests (under 10 minutes on 2 cores)
+test: env-stack ## Unit, component and the short end-to-end tests (about a quarter of an hour on 2 cores)
 	$(PY) -m pytest -m "not proof" $(ARGS)
 
 proofs: env-stack ## Delivery, recovery, liveness, leases under rebalances and crashes; every source against its cards

@@ -79,11 +79,16 @@ def id_or_none(number: object) -> int | None:
     return None
 
 
+def _given(row: dict[str, Any], field: str) -> object:
+    value: object = row.get(field)
+    if value is None:
+        raise FieldError("missing-field", f"{field} is missing")
+    return value
+
+
 def id_field(row: dict[str, Any], field: str) -> int:
     """Trade id of a field. Raises FieldError where it is anything else."""
-    number = row.get(field)
-    if number is None:
-        raise FieldError("missing-field", f"{field} is missing")
+    number = _given(row, field)
     if not isinstance(number, NumberText):
         raise FieldError("wrong-type", f"{field} is no number")
     return trade_number(number)
@@ -91,9 +96,7 @@ def id_field(row: dict[str, Any], field: str) -> int:
 
 def text_field(row: dict[str, Any], field: str) -> str:
     """Text of a field. Raises FieldError where it is missing or no text."""
-    value = row.get(field)
-    if value is None:
-        raise FieldError("missing-field", f"{field} is missing")
+    value = _given(row, field)
     if not isinstance(value, str) or isinstance(value, NumberText):
         raise FieldError("wrong-type", f"{field} is no text")
     return value
@@ -101,9 +104,7 @@ def text_field(row: dict[str, Any], field: str) -> str:
 
 def number_field(row: dict[str, Any], field: str) -> float:
     """Positive number of a field. Raises FieldError where it is anything else."""
-    value = row.get(field)
-    if value is None:
-        raise FieldError("missing-field", f"{field} is missing")
+    value = _given(row, field)
     if not isinstance(value, str):
         raise FieldError("wrong-type", f"{field} is no number")
     number = positive(value, field)  # text such as "NaN" gets its own reason before its type is blamed
