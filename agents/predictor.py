@@ -98,6 +98,7 @@ def forecast(row: Features, model: ForecastModel, now_ms: int) -> Forecast | Non
         q75=quantiles.q75,
         q95=quantiles.q95,
         p_up=quantiles.p_up,
+        sigma_bps=quantiles.sigma_bps,
         model=model.name,
         model_version=model.version,
         model_alias=model.alias,

@@ -36,6 +36,8 @@ class Quantiles(msgspec.Struct, frozen=True):
     q75: float
     q95: float
     p_up: float
+    sigma_bps: float
+    """Volatility over the horizon that the quantiles were scaled with (log return, bps)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ class ForecastModel(ABC):
         scaled = self.scaled(inputs(raw_row(features)))[0]
         prices = features.close * np.exp(scaled * (sigma * self._root_minutes))
         q05, q25, q50, q75, q95 = prices.tolist()
-        return Quantiles(q05, q25, q50, q75, q95, probability_up(scaled))
+        sigma_bps = sigma * self._root_minutes * 1e4
+        return Quantiles(q05, q25, q50, q75, q95, probability_up(scaled), sigma_bps)
 
     def returns(self, x: npt.NDArray[np.float32], sigma: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Give log-return quantiles [n, 5]; sigma is the volatility per minute [n]."""

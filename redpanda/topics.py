@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "ALERTS",
     "CANDLES",
     "CANDLES_LIVE",
     "CANDLE_STATE",
@@ -24,6 +25,7 @@ __all__ = [
     "TOPICS",
     "TRADES",
     "TRADES_LATE",
+    "TRAIN_REQUESTS",
     "TopicSpec",
     "changelog",
     "markdown",
@@ -72,6 +74,8 @@ CANDLES_LIVE: Final = "candles-live"
 FEATURES: Final = "features"
 FORECASTS: Final = "forecasts"
 FORECAST_ERRORS: Final = "forecast-errors"
+TRAIN_REQUESTS: Final = "train-requests"
+ALERTS: Final = "alerts"
 NEWS: Final = "news"
 SENTIMENT: Final = "sentiment"
 TRADES_LATE: Final = "trades-late"
@@ -87,6 +91,14 @@ TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(FEATURES, "one closed candle with its indicators", "delete", 30 * DAY_MS),
     TopicSpec(FORECASTS, "one forecast of one pair and horizon", "delete", 30 * DAY_MS),
     TopicSpec(FORECAST_ERRORS, "one forecast joined with what happened", "delete", 30 * DAY_MS),
+    TopicSpec(
+        TRAIN_REQUESTS,
+        "somebody asks for a training (one partition: the trainer that reads it is the one that trains)",
+        "delete",
+        7 * DAY_MS,
+        one_partition=True,
+    ),
+    TopicSpec(ALERTS, "drift, lost coverage or skill, an expired model: raised, or over", "delete", 30 * DAY_MS),
     TopicSpec(NEWS, "one headline", "delete", 30 * DAY_MS),
     TopicSpec(SENTIMENT, "one score per pair and window", "delete", 30 * DAY_MS),
     TopicSpec(TRADES_LATE, "a trade older than any window in state", "delete", 30 * DAY_MS),

@@ -12,17 +12,20 @@ __all__ = [
     "SIDES",
     "TIMEFRAMES",
     "TIMEFRAME_MS",
+    "Alert",
     "Candle",
     "ClosedBy",
     "DeadLetter",
     "Features",
     "Forecast",
+    "ForecastError",
     "Hole",
     "HoleState",
     "LateTrade",
     "Side",
     "Timeframe",
     "Trade",
+    "TrainRequest",
 ]
 
 Side = Literal["buy", "sell", ""]
@@ -146,6 +149,8 @@ class Forecast(msgspec.Struct, frozen=True):
     q95: float
     p_up: float
     """Probability that the price at target_ms is above base_price."""
+    sigma_bps: float
+    """EWMA volatility over the horizon that the forecast was scaled with (log return, bps)."""
     model: str
     model_version: str
     model_alias: str
@@ -157,6 +162,76 @@ class Forecast(msgspec.Struct, frozen=True):
     revision: int
     """Revision of the candle it was made of."""
     source: str
+
+
+class ForecastError(msgspec.Struct, frozen=True):
+    """A forecast joined with what happened. A corrected outcome makes a second one with a higher `outcome_revision`."""
+
+    pair: str
+    horizon_s: int
+    feature_open_ms: int
+    target_ms: int
+    model: str
+    model_version: str
+    trusted: bool
+    source: str
+    base_price: float
+    outcome_price: float
+    """Close of the 1m candle that ends at target_ms."""
+    outcome_revision: int
+    """Revision of that candle."""
+    synthetic: bool
+    """Whether nothing traded in that minute: such an outcome counts in no score."""
+    return_bps: float
+    """Log return from base to outcome."""
+    error_bps: float
+    """Log return from the median to the outcome."""
+    pinball_bps: float
+    """Mean over the five levels."""
+    baseline_pinball_bps: float
+    """The same of the EWMA-volatility baseline with rolling quantiles; skill is one minus their ratio of sums."""
+    below: tuple[bool, bool, bool, bool, bool]
+    """Whether the outcome was below q05, q25, q50, q75, q95."""
+    scored_at_ms: int
+
+    @property
+    def inside50(self) -> bool:
+        """Whether the outcome was within q25 to q75."""
+        return self.below[3] and not self.below[1]
+
+    @property
+    def inside90(self) -> bool:
+        """Whether the outcome was within q05 to q95."""
+        return self.below[4] and not self.below[0]
+
+
+class TrainRequest(msgspec.Struct, frozen=True):
+    """Somebody wants a training: the scorer after drift or lost skill, or a person."""
+
+    horizon_s: int
+    """0: all horizons."""
+    reason: str
+    """`drift`, `coverage`, `skill`, `expiry`, `demand`."""
+    detail: str
+    pair: str
+    """Where it was seen; empty for a person's."""
+    asked_at_ms: int
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """Something a person should know of: raised once, and once more when it is over."""
+
+    pair: str
+    name: str
+    """`feature-drift`, `error-drift`, `coverage`, `skill`, `model-expired`."""
+    horizon_s: int
+    """0 where it is of no horizon."""
+    raised: bool
+    """False: it is over."""
+    value: float
+    bound: float
+    text: str
+    at_ms: int
 
 
 class LateTrade(msgspec.Struct, frozen=True):

@@ -83,6 +83,7 @@ def forecast(index: int = 0, pair: str = "BTC/USD", horizon_s: int = 60, **chang
         q75=100.4,
         q95=101.0,
         p_up=0.52,
+        sigma_bps=12.5,
         model="ewma",
         model_version="1",
         model_alias="champion",
