@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tables.features.catalog import FEATURE_NAMES, PERIODS
+from tables.records import DAY_MS, MINUTE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["INPUT_NAMES", "INPUT_SET", "MIN_SIGMA", "RAW_COLUMNS", "inputs", "raw_matrix", "raw_row"]
 
-RAW_COLUMNS: Final[tuple[str, ...]] = ("open", "high", "low", "close", *FEATURE_NAMES)
+RAW_COLUMNS: Final[tuple[str, ...]] = ("open", "high", "low", "close", *FEATURE_NAMES, "open_ms")
 """Columns that inputs are computed of, in the order of the raw matrix."""
 
 SIGMA: Final = RAW_COLUMNS.index("ewma_vol_60")
 CLOSE: Final = RAW_COLUMNS.index("close")
+OPEN_MS: Final = RAW_COLUMNS.index("open_ms")
 MIN_SIGMA: Final = 1e-8
 """Least volatility per minute of a market that moves (log return); below it nothing is forecast."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MIN_RATIO: Final = 1e-3  # a minute without trades has no logarithm
 _MIN_UNIT: Final = 1e-9  # share of the price, trades per second: below it a band or rate is rounding
 
@@ -58,7 +60,18 @@ _PLAIN: Final = (  # (column, shift, divisor): (x - shift) / divisor
     *((f"taker_imbalance_{k}", 0.0, 1.0) for k in (1, 5, 15)),
     *((name, 0.0, 1.0) for name in ("tod_sin", "tod_cos")),
 )
-_DERIVED: Final = ("bb_position_20", "bb_width_20", "log_volume_ratio_60", "log_trade_rate_ratio")
+_LONG: Final = ("long_vol_360", "long_vol_1440", "long_vol_7200", "long_vol_28800")  # log(x / sigma)
+_CLOCK: Final = (  # (name, minutes): the minute of the close, counted from a multiple of this
+    ("minute_of_quarter", 15),
+    ("minute_of_hour", 60),
+    ("minute_of_day", 1_440),
+)
+_DERIVED: Final = (
+    *("bb_position_20", "bb_width_20", "log_volume_ratio_60", "log_trade_rate_ratio"),
+    *(f"log_{name}_ratio" for name in _LONG),
+    *(name for name, _ in _CLOCK),
+    "day_of_week",
+)
 
 INPUT_NAMES: Final[tuple[str, ...]] = (
     *(f"{name}_from_close" for name, _ in _FROM_CLOSE),
@@ -85,6 +98,8 @@ _A: Final = len(_FROM_CLOSE)
 _B: Final = _A + len(_IN_PRICE)
 _C: Final = _B + len(_IN_RETURN)
 _D: Final = _C + len(_PLAIN)
+_LONG_COLUMNS: Final = np.array([RAW_COLUMNS.index(name) for name in _LONG])
+_CLOCK_MINUTES: Final = np.array([minutes for _, minutes in _CLOCK])
 _LOWER, _UPPER, _VOLUME_RATIO, _RATE_1, _RATE_60 = (
     RAW_COLUMNS.index(name)
     for name in ("bb_lower_20", "bb_upper_20", "volume_ratio_60", "trade_rate_1", "trade_rate_60")
@@ -94,7 +109,7 @@ _LOWER, _UPPER, _VOLUME_RATIO, _RATE_1, _RATE_60 = (
 def raw_row(features: Features) -> npt.NDArray[np.float64]:
     """Give one record as a raw matrix of one row; what is not warm is NaN."""
     value = features.values.get
-    row = [features.open, features.high, features.low, features.close, *map(value, FEATURE_NAMES)]
+    row = [features.open, features.high, features.low, features.close, *map(value, FEATURE_NAMES), features.open_ms]
     return np.array([row], dtype=np.float64)
 
 
@@ -120,7 +135,7 @@ def inputs(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     Parameters
     ----------
     raw
-        [n, len(RAW_COLUMNS)], prices in the pair's quote currency.
+        [n, len(RAW_COLUMNS)], times in ms, prices in the pair's quote currency.
 
     Returns
     -------
@@ -140,4 +155,10 @@ def inputs(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     out[:, _D + 1] = band / (close * sigma)[:, 0]
     out[:, _D + 2] = _log_ratio(raw[:, _VOLUME_RATIO], 1.0)
     out[:, _D + 3] = _log_ratio(raw[:, _RATE_1], _positive(raw[:, _RATE_60], _MIN_UNIT))
+    first = _D + 4
+    out[:, first : first + len(_LONG)] = _log_ratio(raw[:, _LONG_COLUMNS], sigma)
+    minute = raw[:, OPEN_MS : OPEN_MS + 1] // MINUTE_MS + 1  # of the close
+    first += len(_LONG)
+    out[:, first : first + len(_CLOCK)] = minute % _CLOCK_MINUTES
+    out[:, -1] = minute[:, 0] // (DAY_MS // MINUTE_MS) % 7
     return out.astype(np.float32)

@@ -19,7 +19,8 @@ IN_QUOTE = ("open", "high", "low", "close", "sma", "ema", "macd", "atr", "bb")
 def record(row: np.ndarray) -> Features:
     values = dict(zip(RAW_COLUMNS, (None if np.isnan(v) else float(v) for v in row), strict=True))
     prices: dict[str, Any] = {name: values.pop(name) for name in ("open", "high", "low", "close")}
-    return features(values=values, **prices)
+    open_ms = values.pop("open_ms")
+    return features(values=values, open_ms=int(open_ms or 0), **prices)
 
 
 def test_one_record_gives_the_same_bits_as_its_row_of_the_matrix() -> None:
@@ -46,7 +47,7 @@ def test_any_row_equals_the_matrix_and_never_warns(raw: np.ndarray) -> None:
 def test_inputs_do_not_know_the_price_level() -> None:
     raw = raw_matrix(feature_columns("BTC/USD", clock_candles(400, seed=2)))
     dearer = raw.copy()
-    dearer[:, [name.split("_")[0] in IN_QUOTE for name in RAW_COLUMNS]] *= 1024.0
+    dearer[:, [name.split("_")[0] in IN_QUOTE and name != "open_ms" for name in RAW_COLUMNS]] *= 1024.0
     assert np.array_equal(inputs(raw), inputs(dearer), equal_nan=True)
 
 
@@ -64,6 +65,18 @@ def test_a_market_that_does_not_move_has_no_inputs_in_sigmas() -> None:
     out = dict(zip(INPUT_NAMES, inputs(raw)[0], strict=True))
     assert np.isnan(out["sma_7_from_close"])
     assert np.isfinite(out["rsi_7"])
+
+
+def test_clock_inputs_tell_the_minute_of_the_close() -> None:
+    raw = raw_matrix(feature_columns("BTC/USD", clock_candles(200, seed=5)))[-1:]
+    # Sunday, 13 May 2018, 23:59: it closes at midnight of a Monday.
+    raw[0, RAW_COLUMNS.index("open_ms")] = 1_526_255_940_000
+    out = dict(zip(INPUT_NAMES, inputs(raw)[0].tolist(), strict=True))
+    assert [out[name] for name in ("minute_of_quarter", "minute_of_hour", "minute_of_day")] == [0, 0, 0]
+    raw[0, -1] += 17 * 60_000
+    later = dict(zip(INPUT_NAMES, inputs(raw)[0].tolist(), strict=True))
+    assert [later[name] for name in ("minute_of_quarter", "minute_of_hour", "minute_of_day")] == [2, 17, 17]
+    assert later["day_of_week"] == out["day_of_week"]
 
 
 def test_names_are_unique_and_every_feature_is_used() -> None:

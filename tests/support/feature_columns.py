@@ -79,6 +79,12 @@ def _volatility(close: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.floa
         out[f"rv_{k}"][:k] = np.nan
     for p in (15, 60):
         out[f"ewma_vol_{p}"] = _right(np.sqrt(tulipy.ema(squares[1:], p)), len(close))
+    for p in (360, 1_440, 7_200, 28_800):
+        mean, means = 0.0, np.full(len(close), np.nan)
+        for at, square in enumerate(squares[1:].tolist(), 1):
+            mean += (square - mean) * max(2 / (p + 1), 1 / at)
+            means[at] = mean
+        out[f"long_vol_{p}"] = np.sqrt(means)
     return out
 
 
