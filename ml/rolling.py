@@ -7,6 +7,7 @@ the share below it is its level, whatever the market does. Five numbers of state
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["START", "Rolling", "below", "correct", "learn"]
+__all__ = ["START", "Rolling", "below", "correct", "learn", "walk"]
 
-_STEP: Final = 0.02
-"""Of one outcome (scaled return): 90 % of a wrong start is gone after some thousand outcomes."""
+_STEP: Final = 0.002
+"""Of one outcome (scaled return). 0.002 costs 0.05 % of pinball, 0.01 eight times as much; a wrong outer quantile is
+halved in some four thousand outcomes."""
 _LIMIT: Final = 4.0
 """Largest offset (scaled return): a feed that is wrong for a day must not own the intervals."""
 _MEDIAN: Final = LEVELS.index(0.5)
@@ -57,3 +59,39 @@ def learn(state: Rolling, under: Sequence[bool]) -> Rolling:
 def correct(scaled: npt.NDArray[np.float64], state: Rolling) -> npt.NDArray[np.float64]:
     """Apply the offsets to scaled quantiles [5] and sort."""
     return np.sort(scaled + np.array(state.offsets))
+
+
+def walk(
+    scaled: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    pair: npt.NDArray[np.int32],
+    open_ms: npt.NDArray[np.int64],
+    horizon_s: int,
+) -> npt.NDArray[np.float64]:
+    """Correct a stretch of forecasts as the predictor would have: from what was scored before each was made.
+
+    Parameters
+    ----------
+    scaled
+        Sorted quantiles of the model [n, 5], rows in time order within each pair.
+    y
+        What happened, in the same unit [n].
+    pair, open_ms
+        Whose each row is [n], and the start of its candle (ms) [n].
+
+    Returns
+    -------
+    Corrected quantiles [n, 5].
+    """
+    out = np.empty_like(scaled)
+    for code in np.unique(pair):
+        rows = np.flatnonzero(pair == code)
+        state, waiting = START, deque[int]()
+        for row in rows.tolist():
+            # A forecast and the outcome of the same minute are made side by side: only older ones are known.
+            while waiting and open_ms[waiting[0]] + horizon_s * 1_000 < open_ms[row]:
+                at = waiting.popleft()
+                state = learn(state, below(y[at], out[at].tolist()))
+            out[row] = correct(scaled[row], state)
+            waiting.append(row)
+    return out
