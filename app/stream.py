@@ -15,6 +15,7 @@ from agents.chunks import ChunkConsumer
 from agents.features import FeaturesStage
 from agents.predictor import ChampionWatch, PredictorStage
 from agents.recovery import StateTables
+from agents.scorer import ScorerStage
 from agents.send import compress_fast
 from agents.sinks import make_sinks
 from agents.stage import WorkerState
@@ -32,7 +33,10 @@ from redpanda.topics import (
     CHANGELOG_CONFIG,
     FEATURE_STATE,
     FEATURES,
+    FORECAST_ERRORS,
+    FORECASTS,
     GROUP,
+    SCORE_STATE,
     TRADES,
 )
 from tables.candles import CandleRules
@@ -96,6 +100,9 @@ def create_app(
         FeaturesStage(app, state, table, rules.retention_ms + rules.lateness_ms)
     if "predictor" in stages:
         PredictorStage(app, state, ChampionWatch(Registry(ml), ml.horizons_s))
+    if "scorer" in stages:
+        table = _table(app, broker, SCORE_STATE, FORECASTS, (FORECAST_ERRORS,))
+        ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms)
     if "sinks" in stages:
         make_sinks(app, state, store)
     _report(app, state, worker)
@@ -145,6 +152,9 @@ def worker_status(app: ChunkApp, state: WorkerState, health: Health, name: str =
         detail={
             "forecasts": list(state.forecasts.values()),
             "first_forecast_at_ms": state.first_forecast_at_ms,
+            "scores": [
+                {"pair": pair, "horizon_s": horizon_s, **figures} for (pair, horizon_s), figures in state.scores.items()
+            ],
             "live_close": dict(state.live_close),
             "champions": dict(state.champions),
             "failed": state.failed,
