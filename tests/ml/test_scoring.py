@@ -77,7 +77,7 @@ def batch(inputs: list[Input]) -> dict[Key, tuple[float, int, bool, float, float
     return found
 
 
-def essence(error: ForecastError) -> tuple[float, int, bool, float, float, tuple[bool, ...]]:
+def essence(error: ForecastError) -> tuple[object, ...]:
     return (
         error.outcome_price,
         error.outcome_revision,
