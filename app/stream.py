@@ -36,6 +36,7 @@ from redpanda.topics import (
     FORECAST_ERRORS,
     FORECASTS,
     GROUP,
+    ROLLING_STATE,
     SCORE_STATE,
     TRADES,
 )
@@ -99,7 +100,8 @@ def create_app(
         table = _table(app, broker, FEATURE_STATE, CANDLES, (FEATURES,))
         FeaturesStage(app, state, table, rules.retention_ms + rules.lateness_ms)
     if "predictor" in stages:
-        PredictorStage(app, state, ChampionWatch(Registry(ml), ml.horizons_s))
+        table = _table(app, broker, ROLLING_STATE, FORECAST_ERRORS, ())
+        PredictorStage(app, state, ChampionWatch(Registry(ml), ml.horizons_s), table)
     if "scorer" in stages:
         table = _table(app, broker, SCORE_STATE, FORECASTS, (FORECAST_ERRORS,))
         ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms)
