@@ -41,7 +41,7 @@ def test_errors_equal_the_batch_over_a_restart_and_a_replay(tmp_path: Path, own_
     rows: list[Candle | Forecast] = []
     for index in range(MINUTES):
         rows += [candle(index, close=100.0 + 0.2 * (index % 9 - 4)), forecast(index), forecast(index, horizon_s=300)]
-    fold = PairScores(PAIR, 902_000, {}.get)
+    fold = PairScores(PAIR, 902_000, lambda _: None)
     expected = [
         one for row in rows for one in (fold.candle(row, 0) if isinstance(row, Candle) else fold.forecast(row, 0))
     ]
