@@ -1,5 +1,7 @@
 """Predictor stage: `features` of closed 1m candles in, `forecasts` out, by whichever models are champion.
 
+`forecast-errors` come back and move the intervals (`ml.corrections`): that state is a RocksDB table, one row a pair.
+
 The champion aliases are asked once a second in a thread; a new model is loaded and proven there and then swapped
 in by one assignment. A registry that is down, or a bad artefact, leaves the last good model in place.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -17,11 +20,13 @@ from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
 from agents.send import Record, deliver, deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, dead_letter, register
+from ml.corrections import PairCorrections, corrections_key
 from ml.model import WARM_UP_BARS, ForecastModel
 from ml.registry import Registry
+from ml.rolling import Rolling, correct
 from redpanda.errors import BadInputError, TickcastError
-from redpanda.topics import FEATURES, FORECASTS
-from tables.records import MINUTE_MS, DeadLetter, Features, Forecast
+from redpanda.topics import FEATURES, FORECAST_ERRORS, FORECASTS
+from tables.records import MINUTE_MS, DeadLetter, Features, Forecast, ForecastError
 
 __all__ = ["ChampionWatch", "PredictorStage", "forecast"]
 
@@ -64,8 +69,8 @@ class ChampionWatch:
         self.models, self.problem = models, problem
 
 
-def forecast(row: Features, model: ForecastModel, now_ms: int) -> Forecast | None:
-    """Make one forecast; None while the volatility of the pair is unknown.
+def forecast(row: Features, model: ForecastModel, now_ms: int, rolling: Rolling | None = None) -> Forecast | None:
+    """Make one forecast, its intervals moved by `rolling`; None while the volatility of the pair is unknown.
 
     Raises
     ------
@@ -73,7 +78,7 @@ def forecast(row: Features, model: ForecastModel, now_ms: int) -> Forecast | Non
         The row was made with other feature definitions than the model.
 
     """
-    quantiles = model.quantiles(row)
+    quantiles = model.quantiles(row, None if rolling is None else partial(correct, state=rolling))
     if quantiles is None:
         return None
     closed_ms = row.open_ms + MINUTE_MS
@@ -114,12 +119,17 @@ def forecast(row: Features, model: ForecastModel, now_ms: int) -> Forecast | Non
 class PredictorStage:
     """The shell around the models. A candle is answered once: what is corrected later would know what came after it.
 
-    It stores nothing: rows that come again after a restart are answered again, and the store keeps the first.
+    It does not store what it answered: rows that come again after a restart are answered again, and the store keeps
+    the first.
     """
 
-    def __init__(self, app: ChunkApp, state: WorkerState, watch: ChampionWatch) -> None:
+    def __init__(self, app: ChunkApp, state: WorkerState, watch: ChampionWatch, table: Any) -> None:
         self._app = app
         self._state = state
+        self._table = table
+        self._corrections: dict[int, dict[str, PairCorrections]] = {}
+        self._generation: dict[int, int] = {}
+        self._errors: Decoder[ForecastError] = Decoder(ForecastError)
         self._watch = watch
         self._decoder: Decoder[Features] = Decoder(Features)
         self._unanswered: dict[str, tuple[int, Features]] = {}
@@ -127,6 +137,7 @@ class PredictorStage:
         self._answered_ms: dict[str, int] = {}
         """open_ms of the newest row of each pair that was answered in the life of this worker."""
         register(app, state, FEATURES, _STAGE, self.handle)
+        register(app, state, FORECAST_ERRORS, f"{_STAGE}-{FORECAST_ERRORS}", self.handle_errors)
         app.task(self._follow)
 
     async def _follow(self) -> None:
@@ -145,6 +156,7 @@ class PredictorStage:
         now_ms = time.time_ns() // 1_000_000
         for partition, row in rows.values():
             try:
+                # Without corrections: there were no forecasts that anything could have been learned of.
                 found = [forecast(row, model, now_ms) for model in self._watch.models.values()]
             except BadInputError as error:
                 logger.warning("The newest candle of %s stays without forecast: %s", row.pair, error)
@@ -174,6 +186,34 @@ class PredictorStage:
         self._state.counters["dead_letters"] += len(letters)
         chunk.done()
 
+    async def handle_errors(self, chunk: Chunk) -> None:
+        """Learn from scored forecasts; one that comes again changes nothing."""
+        rows, letters = self._errors.decode(chunk, _STAGE)
+        touched: dict[str, PairCorrections] = {}
+        for _, error in rows:
+            fold = touched[error.pair] = self._corrections_of(chunk, error.pair)
+            fold.take(error)
+        if not await self._app.owns(chunk):
+            return
+        await deliver_dead_letters(self._app, chunk.tp.partition, letters)
+        if not await self._app.owns(chunk):
+            return
+        for pair, fold in sorted(touched.items()):
+            self._table[corrections_key(pair)] = fold.pack()
+        self._state.counters["dead_letters"] += len(letters)
+        chunk.done()
+
+    def _corrections_of(self, chunk: Chunk, pair: str) -> PairCorrections:
+        """Give what was learned of a pair; after a rebalance it is read from the table again."""
+        partition = chunk.tp.partition
+        if self._generation.get(partition) != chunk.generation:
+            self._generation[partition] = chunk.generation
+            self._corrections[partition] = {}
+        found = self._corrections[partition].get(pair)
+        if found is None:
+            found = self._corrections[partition][pair] = PairCorrections(pair, self._table.get)
+        return found
+
     def _is_answered(self, row: Features, answered_ms: int | None) -> bool:
         if answered_ms is None:
             # The row that is corrected lies before it in the log: it was answered, unless nothing could be.
@@ -188,9 +228,10 @@ class PredictorStage:
         if not models:
             self._state.counters["rows_without_model"] += 1
             self._unanswered[row.pair] = (chunk.tp.partition, row)
+        learned = self._corrections_of(chunk, row.pair)
         for model in models.values():
             try:
-                one = forecast(row, model, now_ms)
+                one = forecast(row, model, now_ms, learned.of(model))
             except BadInputError as error:
                 letters.append(dead_letter(chunk, at, _STAGE, "wrong-feature-set", str(error)))
                 break

@@ -1,4 +1,4 @@
-"""Sinks: `candles`, `features`, `forecasts`, `holes` and `dead-letters` into ClickHouse, committed after the insert.
+"""Sinks: what the stages say and what was refused into ClickHouse, committed after the insert.
 
 A handler only queues its chunk, so that a store that is down holds up no other stage (until 32 MiB of a partition
 wait, see agents/chunks.py). One writer a topic and
@@ -21,8 +21,8 @@ from agents.chunk_app import ChunkApp
 from agents.send import deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, register
 from redpanda.errors import BadInputError, UnreachableError
-from redpanda.topics import CANDLES, DEAD_LETTERS, FEATURES, FORECASTS, HOLES
-from tables.records import Candle, DeadLetter, Features, Forecast, Hole
+from redpanda.topics import ALERTS, CANDLES, DEAD_LETTERS, FEATURES, FORECAST_ERRORS, FORECASTS, HOLES
+from tables.records import Alert, Candle, DeadLetter, Features, Forecast, ForecastError, Hole
 
 __all__ = ["Sink", "make_sinks"]
 
@@ -163,6 +163,8 @@ def make_sinks(app: ChunkApp, state: WorkerState, settings: Any) -> list[Sink[An
         Sink(app, state, CANDLES, Candle, rows.insert_candles, open_client),
         Sink(app, state, FEATURES, Features, rows.insert_features, open_client),
         Sink(app, state, FORECASTS, Forecast, rows.insert_forecasts, open_client),
+        Sink(app, state, FORECAST_ERRORS, ForecastError, rows.insert_errors, open_client),
+        Sink(app, state, ALERTS, Alert, rows.insert_alerts, open_client),
         Sink(app, state, HOLES, Hole, rows.insert_holes, open_client),
         Sink(app, state, DEAD_LETTERS, DeadLetter, rows.insert_dead_letters, open_client),
     ]

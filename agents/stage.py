@@ -37,6 +37,8 @@ class WorkerState:
         self.forecasts: dict[tuple[str, int], dict[str, object]] = {}
         """Latest forecast by pair and horizon, as JSON types."""
         self.first_forecast_at_ms: int | None = None
+        self.scores: dict[tuple[str, int], dict[str, float | int | str | None]] = {}
+        """Rolling skill, loss and coverage by pair and horizon, see `ml.scoring.Score.figures`."""
         self.live_close: dict[str, float] = {}
         self.champions: dict[str, str] = {}
         """Name and version of the model in service, by horizon in seconds."""

@@ -15,6 +15,7 @@ from agents.chunks import ChunkConsumer
 from agents.features import FeaturesStage
 from agents.predictor import ChampionWatch, PredictorStage
 from agents.recovery import StateTables
+from agents.scorer import ScorerStage
 from agents.send import compress_fast
 from agents.sinks import make_sinks
 from agents.stage import WorkerState
@@ -32,7 +33,11 @@ from redpanda.topics import (
     CHANGELOG_CONFIG,
     FEATURE_STATE,
     FEATURES,
+    FORECAST_ERRORS,
+    FORECASTS,
     GROUP,
+    ROLLING_STATE,
+    SCORE_STATE,
     TRADES,
 )
 from tables.candles import CandleRules
@@ -95,7 +100,11 @@ def create_app(
         table = _table(app, broker, FEATURE_STATE, CANDLES, (FEATURES,))
         FeaturesStage(app, state, table, rules.retention_ms + rules.lateness_ms)
     if "predictor" in stages:
-        PredictorStage(app, state, ChampionWatch(Registry(ml), ml.horizons_s))
+        table = _table(app, broker, ROLLING_STATE, FORECAST_ERRORS, ())
+        PredictorStage(app, state, ChampionWatch(Registry(ml), ml.horizons_s), table)
+    if "scorer" in stages:
+        table = _table(app, broker, SCORE_STATE, FORECASTS, (FORECAST_ERRORS,))
+        ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms)
     if "sinks" in stages:
         make_sinks(app, state, store)
     _report(app, state, worker)
@@ -145,6 +154,9 @@ def worker_status(app: ChunkApp, state: WorkerState, health: Health, name: str =
         detail={
             "forecasts": list(state.forecasts.values()),
             "first_forecast_at_ms": state.first_forecast_at_ms,
+            "scores": [
+                {"pair": pair, "horizon_s": horizon_s, **figures} for (pair, horizon_s), figures in state.scores.items()
+            ],
             "live_close": dict(state.live_close),
             "champions": dict(state.champions),
             "failed": state.failed,

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 __all__ = ["WorkerSettings"]
 
-Stage = Literal["candles", "features", "predictor", "sinks"]
+Stage = Literal["candles", "features", "predictor", "scorer", "sinks"]
 
 
 class WorkerSettings(BaseSettings):
@@ -29,7 +29,7 @@ class WorkerSettings(BaseSettings):
     worker_port: int = Field(default=16066, ge=1024, le=65535)
     """Port of the worker's web server on 127.0.0.1."""
 
-    stages: Annotated[tuple[Stage, ...], NoDecode] = ("candles", "features", "predictor", "sinks")
+    stages: Annotated[tuple[Stage, ...], NoDecode] = ("candles", "features", "predictor", "scorer", "sinks")
     """Stages that this worker runs, separated by commas; all workers of a group run the same ones."""
 
     session_timeout_s: float = Field(default=8.0, ge=6.0, le=60.0)

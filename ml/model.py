@@ -15,6 +15,8 @@ from redpanda.errors import BadInputError
 from tables.features.catalog import FEATURE_SET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from tables.records import Features
@@ -88,8 +90,15 @@ class ForecastModel(ABC):
     def scaled(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Give sorted scaled quantiles [n, 5] of inputs [n, len(INPUT_NAMES)]."""
 
-    def quantiles(self, features: Features) -> Quantiles | None:
+    def quantiles(
+        self, features: Features, corrected: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] | None = None
+    ) -> Quantiles | None:
         """Forecast from one record.
+
+        Parameters
+        ----------
+        corrected
+            Takes the scaled quantiles [5] and gives them moved and sorted (`ml.rolling.correct`); None leaves them.
 
         Returns
         -------
@@ -110,6 +119,8 @@ class ForecastModel(ABC):
         if sigma is None or not sigma > MIN_SIGMA:
             return None
         scaled = self.scaled(inputs(raw_row(features)))[0]
+        if corrected is not None:
+            scaled = corrected(scaled)
         prices = features.close * np.exp(scaled * (sigma * self._root_minutes))
         q05, q25, q50, q75, q95 = prices.tolist()
         sigma_bps = sigma * self._root_minutes * 1e4

@@ -21,6 +21,8 @@ __all__ = [
     "HOLES",
     "LEASES",
     "NEWS",
+    "ROLLING_STATE",
+    "SCORE_STATE",
     "SENTIMENT",
     "TOPICS",
     "TRADES",
@@ -120,6 +122,8 @@ GROUP: Final = "tickcast"
 """Consumer group of the workers, and the first word of their changelogs."""
 CANDLE_STATE: Final = "candle-state"
 FEATURE_STATE: Final = "feature-state"
+SCORE_STATE: Final = "score-state"
+ROLLING_STATE: Final = "rolling-state"
 CHANGELOG_CONFIG: Final = {
     # The segment that is written to is never compacted: with Kafka's 1 GiB it would be all that there is.
     "segment.bytes": str(16 << 20),

@@ -15,7 +15,7 @@ import numpy as np
 from redpanda.errors import BadInputError
 from tables.clickhouse.client import store_errors
 from tables.features import FEATURE_NAMES
-from tables.records import Candle, DeadLetter, Features, Forecast, Hole
+from tables.records import Alert, Candle, DeadLetter, Features, Forecast, ForecastError, Hole
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import AsyncClient, Client
@@ -23,15 +23,19 @@ if TYPE_CHECKING:
 __all__ = [
     "TABLES",
     "Batch",
+    "alert_batch",
     "candle_batch",
     "dead_letter_batch",
+    "error_batch",
     "feature_batch",
     "forecast_batch",
     "hole_batch",
     "insert",
+    "insert_alerts",
     "insert_async",
     "insert_candles",
     "insert_dead_letters",
+    "insert_errors",
     "insert_features",
     "insert_forecasts",
     "insert_holes",
@@ -100,13 +104,35 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         (_TEXT, "pair"),
         (_COUNT, "horizon_s"),
         (_TIME, "made_at=made_at_ms feature_open=feature_open_ms target_time=target_ms"),
-        (_FLOAT, "base_price q05 q25 q50 q75 q95 p_up"),
+        (_FLOAT, "base_price q05 q25 q50 q75 q95 p_up sigma_bps"),
         (_TEXT, "model model_version model_alias feature_set"),
         ("Bool", "trusted"),
         (f"Array({_TEXT})", "reasons"),
         (_TIME, "expires_at=expires_at_ms"),
         (_COUNT, "revision"),
         (_TEXT, "source"),
+    ),
+    "forecast_errors": _columns(
+        (_TEXT, "pair"),
+        (_COUNT, "horizon_s"),
+        (_TIME, "feature_open=feature_open_ms target_time=target_ms"),
+        (_TEXT, "model model_version"),
+        ("Bool", "trusted"),
+        (_TEXT, "source"),
+        (_FLOAT, "base_price outcome_price"),
+        (_COUNT, "outcome_revision"),
+        ("Bool", "synthetic"),
+        (_FLOAT, "return_bps error_bps pinball_bps baseline_pinball_bps"),
+        ("Array(Bool)", "below"),
+        (_TIME, "scored_at=scored_at_ms"),
+    ),
+    "alerts": _columns(
+        (_TEXT, "pair name"),
+        (_COUNT, "horizon_s"),
+        ("Bool", "raised"),
+        (_FLOAT, "value bound"),
+        ("String", "text"),
+        (_TIME, "at=at_ms"),
     ),
     "holes": _columns(
         (_TEXT, "pair"),
@@ -137,6 +163,16 @@ def candle_batch(rows: Sequence[Candle]) -> Batch:
 def forecast_batch(rows: Sequence[Forecast]) -> Batch:
     """Turn forecasts into columns."""
     return Batch("forecasts", _data(TABLES["forecasts"], rows), len(rows))
+
+
+def error_batch(rows: Sequence[ForecastError]) -> Batch:
+    """Turn scored forecasts into columns."""
+    return Batch("forecast_errors", _data(TABLES["forecast_errors"], rows), len(rows))
+
+
+def alert_batch(rows: Sequence[Alert]) -> Batch:
+    """Turn alerts into columns."""
+    return Batch("alerts", _data(TABLES["alerts"], rows), len(rows))
 
 
 def hole_batch(rows: Sequence[Hole]) -> Batch:
@@ -191,6 +227,16 @@ def insert_features(client: Client, rows: Sequence[Features], token: str) -> int
 def insert_forecasts(client: Client, rows: Sequence[Forecast], token: str) -> int:
     """Insert forecasts; see `insert`."""
     return insert(client, forecast_batch(rows), token)
+
+
+def insert_errors(client: Client, rows: Sequence[ForecastError], token: str) -> int:
+    """Insert scored forecasts; see `insert`."""
+    return insert(client, error_batch(rows), token)
+
+
+def insert_alerts(client: Client, rows: Sequence[Alert], token: str) -> int:
+    """Insert alerts; see `insert`."""
+    return insert(client, alert_batch(rows), token)
 
 
 def insert_holes(client: Client, rows: Sequence[Hole], token: str) -> int:

@@ -21,9 +21,9 @@ from agents.send import Record, encode
 from agents.stage import WorkerState
 from ml.baseline import BaselineModel
 from ml.model import Origin
-from redpanda.topics import CANDLES, FEATURES, FORECASTS
+from redpanda.topics import CANDLES, FEATURES, FORECAST_ERRORS, FORECASTS
 from tables.candles import CandleRules, PairCandles
-from tables.records import MINUTE_MS, Candle, Features, Forecast, Trade
+from tables.records import MINUTE_MS, Candle, Features, Forecast, ForecastError, Trade
 
 PAIR = "BTC/USD"
 RULES = CandleRules()
@@ -37,6 +37,7 @@ class Stages:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.table: dict[bytes, bytes] = {}
+        self.rolling: dict[bytes, bytes] = {}
         self.sent: dict[str, list[bytes]] = {FEATURES: [], FORECASTS: []}
         self.fold = PairCandles(PAIR, RULES, self.table.get)
         self._offset = 0
@@ -58,7 +59,7 @@ class Stages:
     def restart_predictor(self) -> None:
         watch = ChampionWatch(None, (60, 300))  # type: ignore[arg-type]  # never asked: the models are given
         watch.models = {horizon_s: BaselineModel(Origin(horizon_s)) for horizon_s in (60, 300)}
-        self.predictor = PredictorStage(self._app(), WorkerState(), watch)
+        self.predictor = PredictorStage(self._app(), WorkerState(), watch, self.rolling)
 
     @staticmethod
     def _app() -> ChunkApp:
@@ -170,3 +171,73 @@ def test_next_candle_is_forecast_from_the_corrected_features(stages: Stages) -> 
     expected = BaselineModel(Origin(60)).quantiles(newest)
     assert expected is not None
     assert forecasts[0].q95 == expected.q95
+
+
+def an_error(made: Forecast, *, below: bool = False, **changes: Any) -> ForecastError:
+    error = ForecastError(
+        pair=made.pair,
+        horizon_s=made.horizon_s,
+        feature_open_ms=made.feature_open_ms,
+        target_ms=made.target_ms,
+        model=made.model,
+        model_version=made.model_version,
+        trusted=made.trusted,
+        source=made.source,
+        base_price=made.base_price,
+        outcome_price=made.base_price,
+        outcome_revision=0,
+        synthetic=False,
+        return_bps=0.0,
+        error_bps=0.0,
+        pinball_bps=1.0,
+        baseline_pinball_bps=1.0,
+        below=(below, below, below, below, below),
+        scored_at_ms=1,
+    )
+    return msgspec.structs.replace(error, **changes)
+
+
+def learned(stages: Stages, errors: Sequence[ForecastError]) -> bytes:
+    values = [encode(one) for one in errors]
+    asyncio.run(stages.predictor.handle_errors(stages._chunk(FORECAST_ERRORS, values)))
+    return stages.rolling[PAIR.encode()]
+
+
+def test_scored_forecasts_move_the_intervals_of_their_horizon_and_restarts_keep_them(stages: Stages) -> None:
+    made = stages.history()
+    learned(stages, [an_error(one, below=True) for one in made if one.horizon_s == 60])
+    stages.restart_predictor()
+    stages.sent[FORECASTS].clear()
+    _, rows, (short, long) = stages.trade(MINUTES + 2, MINUTES * MINUTE_MS, 101.0)
+    plain = BaselineModel(Origin(60)).quantiles(next(row for row in rows if row.timeframe == "1m"))
+    assert plain is not None
+    assert short.q05 < plain.q05
+    assert short.q95 < plain.q95
+    assert short.q50 == plain.q50
+    unmoved = BaselineModel(Origin(300)).quantiles(next(row for row in rows if row.timeframe == "1m"))
+    assert unmoved is not None
+    assert long.q05 == unmoved.q05
+
+
+def test_errors_that_come_again_or_are_corrected_or_synthetic_teach_nothing(stages: Stages) -> None:
+    errors = [an_error(one) for one in stages.history()]
+    row = learned(stages, errors[:-2])
+    assert learned(stages, errors[:-2]) == row
+    assert learned(stages, [msgspec.structs.replace(errors[-3], outcome_revision=1, below=(True,) * 5)]) == row
+    assert learned(stages, [msgspec.structs.replace(errors[-1], synthetic=True)]) == row
+    assert learned(stages, errors) != row
+
+
+def test_new_version_of_the_champion_starts_without_offsets(stages: Stages) -> None:
+    made = stages.history()
+    learned(stages, [an_error(one, below=True) for one in made])
+    stages.predictor._watch.models = {60: BaselineModel(Origin(60, version="2"))}
+    _, rows, (one,) = stages.trade(MINUTES + 2, MINUTES * MINUTE_MS, 101.0)
+    newest = next(row for row in rows if row.timeframe == "1m")
+    plain = BaselineModel(Origin(60)).quantiles(newest)
+    assert plain is not None
+    assert one.q05 == plain.q05
+    learned(stages, [an_error(one, below=True)])
+    corrections = stages.predictor._corrections[0][PAIR].of(BaselineModel(Origin(60, version="2")))
+    assert corrections is not None
+    assert corrections.scored == 1

@@ -91,4 +91,4 @@ def test_a_hole_reaches_the_store_and_its_last_state_counts(
     asyncio.run(sinks[HOLES]._store([Chunk(TP(HOLES, 0), records, 1, 1)]))
     found = store_client.query("SELECT first_id, state FROM holes FINAL ORDER BY first_id").result_rows
     assert found == [(1, "repaired"), (20, "open")]
-    assert set(sinks) == {"candles", "features", "forecasts", "holes", "dead-letters"}
+    assert set(sinks) == {"candles", "features", "forecasts", "forecast-errors", "alerts", "holes", "dead-letters"}

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import math
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -18,7 +18,7 @@ from tables.clickhouse.client import connect_async
 from tables.clickhouse.queries import candles, feature_table, forecasts
 from tables.clickhouse.settings import StoreSettings
 from tables.features import FEATURE_NAMES
-from tables.records import Hole
+from tables.records import Alert, ForecastError, Hole
 from tests.support.samples import START_MS, candle, dead_letter, features, forecast, hole
 
 if TYPE_CHECKING:
@@ -49,6 +49,56 @@ def test_every_field_of_a_forecast_comes_back(store_client: Client) -> None:
     written = [forecast(0, trusted=False, reasons=["warm-up", "synthetic"]), forecast(1)]
     assert rows.insert_forecasts(store_client, written, "a") == 2
     assert forecasts(store_client, "BTC/USD", 60, *ALWAYS, 10) == written[::-1]
+
+
+def an_error(index: int = 0, **changes: Any) -> ForecastError:
+    made = forecast(index)
+    error = ForecastError(
+        pair=made.pair,
+        horizon_s=made.horizon_s,
+        feature_open_ms=made.feature_open_ms,
+        target_ms=made.target_ms,
+        model=made.model,
+        model_version=made.model_version,
+        trusted=True,
+        source="sim",
+        base_price=100.0,
+        outcome_price=100.2,
+        outcome_revision=0,
+        synthetic=False,
+        return_bps=20.0,
+        error_bps=-3.0,
+        pinball_bps=2.0,
+        baseline_pinball_bps=4.0,
+        below=(False, False, False, True, True),
+        scored_at_ms=START_MS,
+    )
+    return msgspec.structs.replace(error, **changes)
+
+
+def test_accuracy_by_hour_takes_the_newest_revision_and_no_synthetic_outcome(store_client: Client) -> None:
+    written = [
+        an_error(0),
+        an_error(1, outcome_revision=1, pinball_bps=3.0, error_bps=5.0, below=(False, False, False, False, True)),
+        an_error(1, pinball_bps=99.0),
+        an_error(2, synthetic=True, pinball_bps=77.0),
+    ]
+    assert rows.insert_errors(store_client, written, "a") == 4
+    assert rows.insert_errors(store_client, written[:1], "b") == 1
+    found = store_client.query(
+        "SELECT pair, horizon_s, model, model_version, scored, pinball_bps, baseline_pinball_bps, skill, coverage50, "
+        "coverage90, mae_bps FROM forecast_accuracy"
+    ).result_rows
+    assert found == [("BTC/USD", 60, "ewma", "1", 2, 2.5, 4.0, 0.375, 0.5, 1.0, 4.0)]
+
+
+def test_every_field_of_an_alert_comes_back(store_client: Client) -> None:
+    written = Alert("BTC/USD", "coverage", 300, True, 0.8, 0.87, "too narrow", START_MS)
+    assert rows.insert_alerts(store_client, [written], "a") == 1
+    found = store_client.query(
+        "SELECT pair, name, horizon_s, raised, value, bound, text, toUnixTimestamp64Milli(at) FROM alerts FINAL"
+    ).result_rows
+    assert found == [msgspec.structs.astuple(written)]
 
 
 def test_dead_letters_may_hold_any_text(store_client: Client) -> None:
