@@ -57,7 +57,7 @@ async def model_report(
     if page is None:
         raise no_report(horizon_s, alias)
     headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    return Response(page, status_code=HTTPStatus.OK, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(page, status_code=HTTPStatus.OK, media_type=MediaType.HTML, headers=headers)
 
 
 def _read(home: Path, horizon_s: int, alias: str) -> bytes | None:

@@ -41,17 +41,17 @@ def test_newest_training_is_served_as_a_page_that_may_load_nothing_else(reportin
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("path", ["/v1/models/300/report?alias=champion", "/v1/models/600/report"])
-def test_what_was_never_trained_is_a_problem_that_says_what_to_do(reporting: Api, path: str) -> None:
-    answer = reporting.get(path)
+@pytest.mark.parametrize(("horizon_s", "alias"), [(300, "champion"), (600, "challenger")])
+def test_what_was_never_trained_is_a_problem_that_says_what_to_do(reporting: Api, horizon_s: int, alias: str) -> None:
+    answer = reporting.get(f"/v1/models/{horizon_s}/report", alias=alias)
     assert answer.status_code == 404
     assert answer.json()["type"] == "urn:tickcast:problem:no-report"
     assert "tickcast train" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/models/300/report?alias=best", "/v1/models/1/report"])
-def test_wrong_parameters_are_problems(reporting: Api, path: str) -> None:
-    assert reporting.get(path).status_code == 400
+@pytest.mark.parametrize(("horizon_s", "alias"), [(300, "best"), (1, "champion")])
+def test_wrong_parameters_are_problems(reporting: Api, horizon_s: int, alias: str) -> None:
+    assert reporting.get(f"/v1/models/{horizon_s}/report", alias=alias).status_code == 400
 
 
 def test_registry_that_is_away_is_503(reporting: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
