@@ -15,6 +15,7 @@ from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
 from api.problems import problem_plugin, unexpected
 from api.reference import openapi_config
+from api.reports import model_report
 from api.routes import ROUTES
 from api.websocket import feed_socket
 from tables.status import Status, write_status
@@ -46,7 +47,7 @@ def create_app(context: ApiContext) -> Litestar:
         return context
 
     return Litestar(
-        route_handlers=[*ROUTES, *HEALTH, feed_socket],
+        route_handlers=[*ROUTES, model_report, *HEALTH, feed_socket],
         dependencies={"context": Provide(provide_context, sync_to_thread=False)},
         lifespan=[background],
         plugins=[problem_plugin()],

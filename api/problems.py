@@ -21,7 +21,17 @@ from redpanda.errors import UnreachableError
 if TYPE_CHECKING:
     from litestar import Request, Response
 
-__all__ = ["BAD_REQUEST", "NOT_FOUND", "UNAVAILABLE", "bad_parameter", "problem_plugin", "unexpected", "unknown_pair"]
+__all__ = [
+    "BAD_REQUEST",
+    "NOT_FOUND",
+    "NO_REPORT",
+    "UNAVAILABLE",
+    "bad_parameter",
+    "no_report",
+    "problem_plugin",
+    "unexpected",
+    "unknown_pair",
+]
 
 log = logging.getLogger("tickcast.api")
 
@@ -34,6 +44,7 @@ def _spec(description: str) -> ResponseSpec:
 
 BAD_REQUEST: Final = _spec("A parameter is wrong or missing.")
 NOT_FOUND: Final = _spec("There is no such pair.")
+NO_REPORT: Final = _spec("There is no such model, or nothing was trained for it.")
 UNAVAILABLE: Final = _spec("Not available now: see `Retry-After`.")
 RETRY_AFTER_S: Final = 2
 MISSING: Final = re.compile(r"Missing required \w+ parameter '(\w+)'")
@@ -60,6 +71,17 @@ def unknown_pair(pair: str) -> ProblemDetailsException:
         title="Unknown pair",
         detail=f"no such pair: {pair[:40]!r}; /v1/pairs lists them, for example pair=BTC/USD",
         extra={"errors": [{"field": "pair", "message": "unknown"}]},
+    )
+
+
+def no_report(horizon_s: int, alias: str) -> ProblemDetailsException:
+    """Say that there is no report yet."""
+    return ProblemDetailsException(
+        status_code=HTTPStatus.NOT_FOUND,
+        type_=f"{TYPE}no-report",
+        title="No report",
+        detail=f"no report of the {alias} for {horizon_s} s: the volatility baseline has none, and `tickcast train` "
+        "writes one for every training; see `tickcast models list`",
     )
 
 

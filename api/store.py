@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from clickhouse_connect.driver.client import Client
 
-__all__ = ["Store"]
+__all__ = ["Store", "in_thread"]
 
 log = logging.getLogger("tickcast.api")
 RETRY_WITHIN_S = 1.0
@@ -66,7 +66,7 @@ class Store:
 
         try:
             async with asyncio.timeout(self._timeout_s), self._slots:
-                answer = await _in_thread(work)
+                answer = await in_thread(work)
         except (TickcastError, TimeoutError) as error:
             self.trouble = str(error) or f"no answer within {self._timeout_s:g} s (TICKCAST_CLICKHOUSE_URL)"
             log.warning("the store gave no answer: %s", self.trouble)
@@ -99,7 +99,7 @@ class Store:
         client.close()
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[], T]) -> T:
     """Run in a daemon thread: a stop must not wait for a store that hangs, as it would for an executor's thread."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ml.dataset import Samples
 
-__all__ = ["DEFAULTS", "Fit", "Params", "fit", "fit_model"]
+__all__ = ["DEFAULTS", "Fit", "Params", "fit", "fit_model", "importance"]
 
 LOSS: Final = "MultiQuantile:alpha=" + ",".join(map(str, LEVELS))
 _TOLERANCE: Final = 1e-12
@@ -141,6 +141,11 @@ def fit_model(
     shrunk = TreesModel(origin, raw.trees, median_weight=weight)
     offsets = conformal_offsets(shrunk.scaled(calibration.x), calibration.y)
     return TreesModel(origin, raw.trees, offsets, weight), trained
+
+
+def importance(model: Any) -> dict[str, float]:
+    """Give each input's share of the changes of the prediction (per cent), as CatBoost counts it."""
+    return dict(zip(INPUT_NAMES, map(float, model.get_feature_importance()), strict=True))
 
 
 def to_trees(model: Any) -> Trees:

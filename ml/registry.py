@@ -34,13 +34,16 @@ if TYPE_CHECKING:
 
     from ml.settings import MlSettings
 
-__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Record", "Registry", "model_name"]
+__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "REPORT", "VERDICT", "Record", "Registry", "model_name"]
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS: Final = "previous"
 _EXPERIMENT: Final = "tickcast"
 _FOLDER: Final = "model"
+VERDICT: Final = "verdict.json"
+REPORT: Final = "report.html"
+"""Artefact of a run that trained something: `ml.report`."""
 _log = logging.getLogger("tickcast.registry")
 
 
@@ -152,7 +155,7 @@ class Registry:
         wanting = [horizon_s for horizon_s in horizons_s if self._champion_fault(horizon_s)]
         if not wanting:
             return []
-        _ = self._client  # creates the database, which has a lock of its own
+        self._settle()
         with file_lock(self._lock, wait=True):
             faults = {horizon_s: self._champion_fault(horizon_s) for horizon_s in wanting}
             done = [horizon_s for horizon_s, fault in faults.items() if fault]
@@ -210,7 +213,7 @@ class Registry:
                 self._client.log_metric(run_id, key, value)
             self._client.log_artifacts(run_id, str(folder), _FOLDER)
             if record.verdict:
-                self._client.log_text(run_id, json.dumps(record.verdict, indent=2), "verdict.json")
+                self._client.log_text(run_id, json.dumps(record.verdict, indent=2), VERDICT)
             self._client.set_terminated(run_id)
             self._ensure_name(name)
             source = f"{run.info.artifact_uri}/{_FOLDER}"
@@ -238,8 +241,34 @@ class Registry:
         ModelRefusedError
             The version cannot be served.
         """
+        self._settle()
         with file_lock(self._lock, wait=True):
             self._promote(horizon_s, version)
+
+    def attach(self, horizon_s: int, version: str, name: str, text: str) -> None:
+        """Keep a text beside the artefact of a version."""
+        with self._answering():
+            run_id = self._client.get_model_version(model_name(horizon_s), version).run_id
+            self._client.log_text(str(run_id), text, name)
+
+    def attached(self, horizon_s: int, alias: str, name: str) -> bytes | None:
+        """Read what was attached; None where there is no such version or text. Needs no MLflow for local artefacts."""
+        target = self._aliases.target(model_name(horizon_s), alias)
+        if target is None:
+            return None
+        folder = local_folder(target.source)
+        if folder is not None:
+            path = folder.parent / name
+            return path.read_bytes() if path.is_file() else None
+        with tempfile.TemporaryDirectory(prefix="tickcast-model-") as temporary, self._answering():
+            run_id, _ = self._run_of(horizon_s, target)
+            if all(one.path != name for one in self._client.list_artifacts(run_id)):
+                return None
+            return Path(self._client.download_artifacts(run_id, name, temporary)).read_bytes()
+
+    def _settle(self) -> None:
+        """Create what is missing before the writer's lock is taken: the database has a lock of its own."""
+        _ = self._client
 
     def _promote(self, horizon_s: int, version: str) -> None:
         name = model_name(horizon_s)

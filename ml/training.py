@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -11,14 +12,18 @@ import numpy as np
 
 from ml import dataset
 from ml.baseline import BaselineModel
-from ml.catboost_model import Params, fit_model
+from ml.catboost_model import Params, fit_model, importance
 from ml.errors import ModelRefusedError
 from ml.evaluate import Metrics, diebold_mariano, folds, measure, pinball, skill
 from ml.gate import Check, Verdict, decide
 from ml.inputs import INPUT_SET
 from ml.model import LEVELS, Origin
-from ml.registry import Record, Registry
-from ml.tuning import tune
+from ml.registry import REPORT, Record, Registry
+from ml.report.content import Content
+from ml.report.page import render
+from ml.report.profile import profile
+from ml.revision import code_revision
+from ml.tuning import study_name, trials, tune
 from redpanda.errors import UnreachableError
 from tables.features.catalog import FEATURE_SET
 
@@ -28,11 +33,25 @@ if TYPE_CHECKING:
     from ml.model import ForecastModel
     from ml.settings import TrainerSettings
 
-__all__ = ["HorizonReport", "contract", "train_horizon"]
+__all__ = ["FoldFigures", "HorizonReport", "contract", "train_horizon"]
 
 _MEDIAN: Final = LEVELS.index(0.5)
 _MIN_BLOCK: Final = 100  # rows of a block below which nothing is fitted or judged
 _log = logging.getLogger("tickcast.trainer")
+
+
+class FoldFigures(msgspec.Struct, frozen=True):
+    """The challenger on one stretch of the test block."""
+
+    from_ms: int
+    to_ms: int
+    """Of the last row (open_ms)."""
+    rows: int
+    pinball_bps: float
+    skill: float
+    """Pinball skill over the baseline (share)."""
+    coverage50: float
+    coverage90: float
 
 
 class HorizonReport(msgspec.Struct, frozen=True):
@@ -58,6 +77,13 @@ class HorizonReport(msgspec.Struct, frozen=True):
     checks: list[Check] = []
     params: Params | None = None
     trials: int = 0
+    folds: list[FoldFigures] = []
+    """Of the test block, in time order."""
+    calibration: dict[str, list[float]] = {}
+    """By model: share of outcomes below each of the five quantiles."""
+    importance: dict[str, float] = {}
+    """Of the inputs, by CatBoost (per cent, sum 100)."""
+    quality: dataset.Quality | None = None
 
 
 class Scored(NamedTuple):
@@ -125,8 +151,13 @@ def train_horizon(
     baseline = BaselineModel.fit(origin, np.concatenate([train.y, blocks.calibration.y]))
     models = {"challenger": model, "baseline": baseline, "champion": _champion(registry, horizon_s)}
     report = judge(models, blocks.test, table.quality)
-    report = msgspec.structs.replace(report, rows=rows, params=tuned.params, trials=tuned.trials)
-    return _register(report, model, trained, table, settings, registry)
+    report = msgspec.structs.replace(
+        report, rows=rows, params=tuned.params, trials=tuned.trials, importance=importance(trained)
+    )
+    report = _register(report, model, trained, table, settings, registry)
+    progress(f"report {label}", 0, 1)
+    _publish(report, table, train, blocks, settings, registry)
+    return report
 
 
 def _champion(registry: Registry, horizon_s: int) -> ForecastModel | None:
@@ -153,7 +184,7 @@ def judge(models: Mapping[str, ForecastModel | None], test: dataset.Samples, qua
     def dm(loss: Any, reference: Any) -> float:
         return diebold_mariano(loss, reference, test.open_ms, horizon_s)
 
-    parts = folds(test.open_ms, horizon_s)
+    stretches = [_fold(test, part, challenger, baseline) for part in folds(test.open_ms, horizon_s)]
     dm_baseline = dm(challenger.loss, baseline.loss)
     over_baseline = skill(challenger.loss, baseline.loss)
     verdict: Verdict = decide(
@@ -161,8 +192,8 @@ def judge(models: Mapping[str, ForecastModel | None], test: dataset.Samples, qua
         dm_champion=dm(challenger.loss, champion.loss) if champion else None,
         skill=over_baseline,
         mae_dm=dm(challenger.error, baseline.error),
-        fold_coverage90=[measure(test.ret[part], challenger.quantiles[part]).coverage90 for part in parts],
-        fold_skill=[skill(challenger.loss[part], baseline.loss[part]) for part in parts],
+        fold_coverage90=[fold.coverage90 for fold in stretches],
+        fold_skill=[fold.skill for fold in stretches],
         contract=contract(quality),
         hashes_match=model.feature_set == FEATURE_SET,
     )
@@ -179,6 +210,25 @@ def judge(models: Mapping[str, ForecastModel | None], test: dataset.Samples, qua
         coverage90=metrics["challenger"].coverage90,
         metrics=metrics,
         checks=verdict.checks,
+        folds=stretches,
+        calibration={
+            name: [float(share) for share in (test.ret[:, None] < one.quantiles).mean(axis=0)]
+            for name, one in scored.items()
+        },
+        quality=quality,
+    )
+
+
+def _fold(test: dataset.Samples, part: np.ndarray[Any, Any], challenger: Scored, baseline: Scored) -> FoldFigures:
+    measured = measure(test.ret[part], challenger.quantiles[part])
+    return FoldFigures(
+        from_ms=int(test.open_ms[part].min()),
+        to_ms=int(test.open_ms[part].max()),
+        rows=len(part),
+        pinball_bps=measured.pinball_bps,
+        skill=skill(challenger.loss[part], baseline.loss[part]),
+        coverage50=measured.coverage50,
+        coverage90=measured.coverage90,
     )
 
 
@@ -217,3 +267,29 @@ def _register(
         registry.promote(model.horizon_s, version)
     champion = registry.champion_version(model.horizon_s) or ""
     return msgspec.structs.replace(report, version=version, champion_version=champion)
+
+
+def _publish(
+    report: HorizonReport,
+    table: dataset.Table,
+    train: dataset.Samples,
+    blocks: dataset.Split,
+    settings: TrainerSettings,
+    registry: Registry,
+) -> None:
+    """Write the report beside the version; one that fails costs a report, not the training."""
+    content = Content(
+        report=report,
+        pairs=table.pairs,
+        source=settings.source,
+        code=code_revision(),
+        feature_set=FEATURE_SET,
+        input_set=INPUT_SET,
+        made_ms=time.time_ns() // 1_000_000,
+        features=profile(train.x, blocks.test.x),
+        trials=trials(settings, study_name(settings.source, report.horizon_s, int(blocks.train.open_ms.max()))),
+    )
+    try:
+        registry.attach(report.horizon_s, report.version, REPORT, render(content))
+    except UnreachableError as error:
+        _log.warning("version %s has no report: %s", report.version, error)

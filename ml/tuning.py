@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from ml.settings import TrainerSettings
 
-__all__ = ["Tuned", "study_name", "tune"]
+__all__ = ["Trial", "Tuned", "study_name", "trials", "tune"]
 
 _MAX_ROWS: Final = 20_000  # of the newest training rows: ranks of parameters need no more
 _MAX_ITERATIONS: Final = 400
 _REPORT_EVERY: Final = 20
+_JOURNAL: Final = "journal.log"
 _log = logging.getLogger("tickcast.tuning")
 
 
@@ -37,6 +38,35 @@ class Tuned(NamedTuple):
     trials: int
     """Of the whole study, resumed ones included."""
     best_loss: float | None
+
+
+class Trial(NamedTuple):
+    """One set of parameters that was tried."""
+
+    number: int
+    state: str
+    """Optuna's: `COMPLETE`, `PRUNED` (also by the budget), `FAIL`, `RUNNING` where its process died."""
+    loss: float | None
+    """On the validation rows; of a pruned one the last that was reported."""
+    params: dict[str, float]
+    seconds: float
+
+
+def trials(settings: TrainerSettings, name: str) -> list[Trial]:
+    """Read a study from the journal, for its plots; empty where there is none."""
+    journal = settings.home / "optuna" / _JOURNAL
+    if not journal.exists():
+        return []
+    optuna, storage = _optuna(), _storage(journal.parent)
+    if name not in optuna.get_all_study_names(storage):
+        return []
+    found = []
+    for one in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False):
+        seconds = one.duration.total_seconds() if one.duration is not None else 0.0
+        last = one.intermediate_values.get(one.last_step) if one.last_step is not None else None
+        loss = one.value if one.state.name == "COMPLETE" else last
+        found.append(Trial(one.number, one.state.name, loss, dict(one.params), seconds))
+    return found
 
 
 def study_name(source: str, horizon_s: int, last_ms: int) -> str:
@@ -109,7 +139,7 @@ def _storage(folder: Path) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its journal experimental
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal.log")))
+        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / _JOURNAL)))
 
 
 def _open_study(name: str, settings: TrainerSettings) -> Any:

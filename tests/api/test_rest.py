@@ -134,7 +134,16 @@ def test_index_links_lead_somewhere(api: Api) -> None:
 def test_openapi_document_lists_every_route_and_its_references_resolve(api: Api) -> None:
     document = api.get("/schema/openapi.json").json()
     assert document["openapi"].startswith("3.1")
-    routes = {"/v1/forecasts/latest", "/v1/forecasts", "/v1/candles", "/v1/pairs", "/health/live", "/health/ready", "/"}
+    routes = {
+        "/v1/forecasts/latest",
+        "/v1/forecasts",
+        "/v1/candles",
+        "/v1/pairs",
+        "/v1/models/{horizon_s}/report",
+        "/health/live",
+        "/health/ready",
+        "/",
+    }
     assert set(document["paths"]) == routes
     operations = [operation for item in document["paths"].values() for operation in item.values()]
     names = [operation["operationId"] for operation in operations]

@@ -24,6 +24,7 @@ COMMANDS = (
     "store",
     "state",
     "rebuild",
+    "models",
 )
 
 
@@ -60,7 +61,7 @@ def test_help_is_instant_and_names_every_command(tmp_path: Path) -> None:
     assert min(took) < 0.5
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("topics", "store", "state")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("topics", "store", "state", "models")])
 def test_help_of_every_command_shows_examples(command: str, tmp_path: Path) -> None:
     done = tickcast(command, "--help", cwd=tmp_path)
     assert done.returncode == 0

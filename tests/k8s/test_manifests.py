@@ -38,7 +38,8 @@ def documents() -> Iterator[tuple[str, Document]]:
 def pods() -> Iterator[tuple[str, Document]]:
     """Pod specs, also the part of one in a patch."""
     for name, document in documents():
-        template = document.get("spec", {}).get("template")
+        spec = document.get("spec", {})
+        template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
         if template:
             yield f"{name}:{document['metadata']['name']}", template["spec"]
 
@@ -109,7 +110,8 @@ def test_every_container_runs_a_command_that_exists() -> None:
     text = "\n".join(file.read_text() for file in (ROOT / "app" / "cli").glob("*.py"))
     for name, one in containers():
         for word in one["args"]:
-            assert f"\ndef {word}(" in text or f'name="{word}"' in text, (name, word)
+            known = f'"{word}"' if word.startswith("--") else f"\ndef {word}("
+            assert known in text or f'name="{word}"' in text, (name, word)
 
 
 def test_every_variable_is_a_setting() -> None:
@@ -133,6 +135,24 @@ def test_the_values_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nobody_has_more_workers_than_partitions() -> None:
     replicas = {one["metadata"]["name"]: one["spec"].get("replicas") for _, one in documents() if "spec" in one}
     assert replicas["tickcast-worker"] <= int(env_file()["TICKCAST_PARTITIONS"])
+
+
+def test_scheduled_training_takes_the_place_of_the_deployment() -> None:
+    folder = ROOT / "k8s" / "overlays" / "scheduled-training"
+    job = yaml.safe_load((folder / "cronjob.yaml").read_text())
+    assert (job["kind"], job["spec"]["concurrencyPolicy"]) == ("CronJob", "Forbid")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]
+    assert pod["spec"]["restartPolicy"] == "Never"
+    assert pod["spec"]["containers"][0]["args"] == ["train", "--once"]
+    deployment = yaml.safe_load((BASE / "trainer.yaml").read_text())
+    removed = yaml.safe_load(yaml.safe_load((folder / "kustomization.yaml").read_text())["patches"][0]["patch"])
+    assert removed["metadata"]["name"] == deployment["metadata"]["name"]
+    assert pod["metadata"]["labels"] == deployment["spec"]["template"]["metadata"]["labels"], "one network policy"
+    reached = {
+        name: set(policies()[name]["podSelector"]["matchExpressions"][0]["values"])
+        for name in ("to-broker", "to-store", "to-registry")
+    }
+    assert all({"trainer", "api"} <= values for values in reached.values())
 
 
 def test_secrets_are_only_referred_to() -> None:
@@ -195,7 +215,7 @@ def test_image_holds_every_package_of_the_wheel() -> None:
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed: kustomize is not run")
-@pytest.mark.parametrize("folder", ["base", "overlays/local"])
+@pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/scheduled-training"])
 def test_kustomize_builds(folder: str) -> None:
     done = subprocess.run(
         ["kubectl", "kustomize", str(ROOT / "k8s" / folder)], capture_output=True, text=True, timeout=60, check=False

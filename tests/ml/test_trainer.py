@@ -18,7 +18,7 @@ from ml import dataset
 from ml.baseline import BaselineModel
 from ml.inputs import inputs, raw_matrix
 from ml.lock import file_lock
-from ml.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, model_name
+from ml.registry import CHALLENGER, CHAMPION, PREVIOUS, REPORT, Registry, model_name
 from ml.settings import TrainerSettings
 from ml.trainer import Trainer
 from ml.training import train_horizon
@@ -97,6 +97,12 @@ def test_candles_become_a_champion_that_serves_what_was_trained(tmp_path: Path) 
     assert verdict["report"]["promoted"] is True
     assert verdict["quality"]["rows"] == 14_000
     assert version.tags["data_from_ms"] == str(table["open_ms"].min())
+    assert sum(report.importance.values()) == pytest.approx(100.0)
+    assert len(report.folds) >= 3
+    assert report.calibration["challenger"] == sorted(report.calibration["challenger"])
+    page = (folder.parent / "report.html").read_text()
+    assert "Promoted.</b> Version 2 serves" in page
+    assert "chart-history" in page, "the study's trials are plotted"
 
     import mlflow.catboost  # noqa: PLC0415  # heavy
 
@@ -122,12 +128,15 @@ def test_refused_challenger_is_kept_and_the_champion_stays(tmp_path: Path) -> No
     assert not report.promoted
     assert report.reasons
     assert (report.version, report.champion_version) == ("2", "1")
-    assert steps[-1] == ("training 1 min", 250, 250)
+    assert steps[-2:] == [("training 1 min", 250, 250), ("report 1 min", 0, 1)]
     assert isinstance(registry.champion(60), BaselineModel)
     assert set(report.metrics) == {"challenger", "baseline", "champion"}
     version = registry._client.get_model_version_by_alias(model_name(60), CHALLENGER)
     assert version.tags["verdict"] == "refuse"
     assert version.tags["refused_for"] == "; ".join(report.reasons)
+    page = registry.attached(60, CHALLENGER, REPORT)
+    assert page is not None
+    assert b"version 1 goes on serving" in page
 
 
 def test_once_without_a_store_or_with_too_few_candles_says_so(tmp_path: Path) -> None:
