@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import Home, Pairs, examples, join_stack, log_to_stderr, override, say
+from app.cli.common import Home, Pairs, examples, join_stack, log_to_stderr, override
 from app.cli.progress import progress
 
 __all__ = ["add_to"]
@@ -65,54 +65,23 @@ def worker(home: Home = None) -> None:
 @examples(
     "tickcast train            # goes on by itself, until Ctrl-C",
     "tickcast train --once",
-    "tickcast train --request --horizon 5",
 )
 def train(
     once: Annotated[bool, typer.Option("--once", help="Train one round and leave.")] = False,
-    request: Annotated[
-        bool, typer.Option("--request", help="Train nothing here: ask the trainer that holds the lease.")
-    ] = False,
-    horizon: Annotated[
-        int | None, typer.Option("--horizon", help="With --request: only this horizon (minutes).", min=1)
-    ] = None,
     home: Home = None,
 ) -> None:
     """Train challengers, put them through the gate and promote the better ones.
 
     The volatility baseline becomes champion first, so that something serves whatever comes of the training.
     TICKCAST_SOURCE, a tag of every model, is the source that the folder was made for, else kraken.
-    Of several trainers on one broker one trains, and the others stand by.
     """
     join_stack(home)
-    if request or horizon is not None:
-        _request(horizon, once=once, request=request)
-        return
-    with progress() as tell:
-        log_to_stderr()
-        from ml.settings import TrainerSettings
-        from ml.trainer import run
-        from redpanda.settings import BrokerSettings
-        from tables.clickhouse.settings import StoreSettings
-
-        run(TrainerSettings(), StoreSettings(), once=once, broker=BrokerSettings(), progress=tell if once else None)
-
-
-def _request(horizon: int | None, *, once: bool, request: bool) -> None:
-    from ml.request import ask
+    log_to_stderr()
     from ml.settings import TrainerSettings
-    from redpanda.errors import ConfigError
-    from redpanda.settings import BrokerSettings
+    from ml.trainer import run
+    from tables.clickhouse.settings import StoreSettings
 
-    if once or not request:
-        raise ConfigError("--horizon goes with --request, and --request without --once")
-    horizon_s = 0 if horizon is None else horizon * 60
-    known = TrainerSettings().horizons_s
-    if horizon_s and horizon_s not in known:
-        raise ConfigError(f"--horizon {horizon} is none of TICKCAST_HORIZONS_S={','.join(map(str, known))}")
-    ask(BrokerSettings(), horizon_s)
-    say(
-        f"asked for a training of {f'{horizon} min' if horizon else 'all horizons'}: the trainer begins when it is free"
-    )
+    run(TrainerSettings(), StoreSettings(), once=once)
 
 
 @examples(
