@@ -80,8 +80,12 @@ def test_noise_is_promoted_at_most_once_in_twenty() -> None:
     assert len(promoted) <= len(seeds) * 0.05
 
 
-def test_what_can_be_learnt_is_promoted() -> None:
-    assert trained_verdict(clock_candles(12_000, seed=7), 60, seed=7)
+@pytest.mark.proof
+def test_what_can_be_learnt_is_promoted_most_of_the_time() -> None:
+    seeds = range(11, 19)
+    refused = [seed for seed in seeds if not trained_verdict(clock_candles(12_000, seed), 60, seed)]
+    print(f"clock: seeds {seeds.start} to {seeds.stop - 1}, refused {refused}")  # shown by -rA
+    assert len(refused) <= 2  # each check of the gate is a test with an error of its own: one in 20 falls by chance
 
 
 def test_broken_data_break_the_contract() -> None:
