@@ -95,7 +95,7 @@ class PairLedger(msgspec.Struct):
             trade_id = trade.trade_id
             if trade_id == self.next_id:
                 ready.append(trade)
-                self.next_id = trade_id + 1
+                self._step_over(trade_id)
                 if trade_id > self.high:
                     self.high = trade_id
                 else:
@@ -246,6 +246,13 @@ class PairLedger(msgspec.Struct):
             self.skips[first] = last
         return self._drain([])
 
+    def _step_over(self, trade_id: int) -> None:
+        """Go on behind a published id; where it came after it was given up, the rest of its range is still skipped."""
+        self.next_id = trade_id + 1
+        last = self.skips.pop(trade_id, trade_id) if self.skips else trade_id
+        if last > trade_id:
+            self.skips[trade_id + 1] = last
+
     def _drain(self, ready: list[Trade]) -> list[Trade]:
         """Release what has become contiguous."""
         pending = self.pending
@@ -253,7 +260,7 @@ class PairLedger(msgspec.Struct):
             while True:
                 if (trade := pending.pop(self.next_id, None)) is not None:
                     ready.append(trade)
-                    self.next_id += 1
+                    self._step_over(self.next_id)
                 elif (end := self.skips.pop(self.next_id, None)) is not None:
                     come = sorted(one for one in pending if one <= end)  # after they were given up
                     ready += [pending.pop(one) for one in come]

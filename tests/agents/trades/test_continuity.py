@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agents.trades.continuity import PairLedger
@@ -73,6 +73,8 @@ STEPS: st.SearchStrategy[tuple[str, list[int]]] = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=40), st.integers(1, 3), st.integers(1, 60))
+@example([("offer", [36, 39]), ("told", [2, 38]), ("offer", [37])], 1, 2)  # given up, and then it came
+@example([("offer", [36, 39]), ("told", [2, 38]), ("offer", list(range(1, 38)))], 1, 60)
 def test_whatever_happens_each_id_comes_once_or_is_given_up_once_and_every_hole_is_told_to_its_end(
     steps: list[tuple[str, list[int]]], tries: int, room: int
 ) -> None:
