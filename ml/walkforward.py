@@ -1,7 +1,7 @@
 """Walk-forward: train on the past, calibrate on the next block, test once on the one behind it, move on.
 
-Purged: a label that reaches beyond the end of its block is dropped. No training block lies behind a test block, so
-that nothing needs an embargo but the horizon between calibration and test.
+Purged: a label that reaches beyond the end of its block is dropped. No training block lies behind a test block, and
+features look back only, so that nothing needs an embargo beyond that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ml.zoo.candidate import Blocks, Candidate
 from redpanda.errors import BadInputError, MissingToolError
 from tables.records import DAY_MS, MINUTE_MS
 
-__all__ = ["Fold", "Plan", "Tested", "fold_edges", "folds", "run"]
+__all__ = ["Fold", "Plan", "Tested", "blocks_before", "check_sizes", "fold_edges", "folds", "run"]
 
 MIN_BLOCK: Final = 200
 """Rows of a block below which nothing is fitted or judged (count)."""
@@ -71,7 +71,46 @@ def fold_edges(first_ms: int, last_ms: int, plan: Plan) -> npt.NDArray[np.int64]
     return np.asarray(edges // MINUTE_MS * MINUTE_MS, dtype=np.int64)
 
 
-def folds(rows: Samples, horizon_s: int, plan: Plan) -> Iterator[Fold]:
+def blocks_before(
+    rows: Samples, horizon_s: int, first_ms: int, test_from_ms: int, plan: Plan
+) -> tuple[int, Samples, Samples]:
+    """Give what a model may learn from that serves from `test_from_ms` on: no label of it is known later.
+
+    Parameters
+    ----------
+    rows
+        Labelled rows; those of later than `test_from_ms` are not looked at.
+    first_ms
+        Start of the history.
+
+    Returns
+    -------
+    Start of the training block (ms), every h-th label of it, and the calibration block behind it.
+    """
+    known_ms = rows.open_ms + MINUTE_MS + horizon_s * 1_000  # when the target's close is known
+    before_ms = test_from_ms - first_ms
+    calibrate_from = test_from_ms - int(min(plan.calibration_days * DAY_MS, before_ms / 6))
+    train_from = max(first_ms, calibrate_from - int(plan.train_days * DAY_MS))
+    train = every_hth(rows.take((rows.open_ms >= train_from) & (known_ms <= calibrate_from)), horizon_s)
+    return train_from, train, rows.take((rows.open_ms >= calibrate_from) & (known_ms <= test_from_ms))
+
+
+def check_sizes(number: int, plan: Plan, **sizes: int) -> None:
+    """Refuse a fold with a block that is too small to fit or judge anything.
+
+    Raises
+    ------
+    BadInputError
+        It says what to do.
+    """
+    if min(sizes.values()) < MIN_BLOCK:
+        raise BadInputError(
+            f"too few rows in fold {number + 1} of {plan.folds}: {sizes}, needed are {MIN_BLOCK} in each block; "
+            "give a longer history or fewer folds"
+        )
+
+
+def folds(rows: Samples, horizon_s: int, plan: Plan, edges: npt.NDArray[np.int64], first_ms: int) -> Iterator[Fold]:
     """Cut labelled rows into folds by time, whatever their number.
 
     Raises
@@ -79,37 +118,28 @@ def folds(rows: Samples, horizon_s: int, plan: Plan) -> Iterator[Fold]:
     BadInputError
         Too few rows for one of the blocks.
     """
-    if not len(rows):
-        raise BadInputError("no row has a target: the history is shorter than the horizon, or full of gaps")
-    first_ms = int(rows.open_ms.min())
-    edges = fold_edges(first_ms, int(rows.open_ms.max()), plan)
-    known_ms = rows.open_ms + MINUTE_MS + horizon_s * 1_000  # when the target's close is known
     for number, (test_from, test_to) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
-        before_ms = test_from - first_ms
-        calibrate_from = test_from - int(min(plan.calibration_days * DAY_MS, before_ms / 6))
-        train_from = max(first_ms, calibrate_from - int(plan.train_days * DAY_MS))
-        train = every_hth(rows.take((rows.open_ms >= train_from) & (known_ms <= calibrate_from)), horizon_s)
-        calibration = rows.take((rows.open_ms >= calibrate_from) & (known_ms <= test_from))
+        train_from, train, calibration = blocks_before(rows, horizon_s, first_ms, test_from, plan)
         test = rows.take((rows.open_ms >= test_from) & (rows.open_ms < test_to))
-        sizes = {"train": len(train), "calibration": len(calibration), "test": len(test)}
-        if min(sizes.values()) < MIN_BLOCK:
-            raise BadInputError(
-                f"too few rows in fold {number + 1} of {plan.folds}: {sizes}, needed are {MIN_BLOCK} in each block; "
-                "give a longer history or fewer folds"
-            )
-        yield Fold(
-            train,
-            calibration,
-            test,
-            FoldSpan(train_from, len(train), len(calibration), test_from, test_to, len(test)),
-        )
+        check_sizes(number, plan, train=len(train), calibration=len(calibration), test=len(test))
+        span = FoldSpan(train_from, len(train), len(calibration), test_from, test_to, len(test))
+        yield Fold(train, calibration, test, span)
 
 
-def run(rows: Samples, horizon_s: int, candidates: Sequence[Candidate], plan: Plan, progress: Progress) -> Tested:
+def run(
+    rows: Samples,
+    horizon_s: int,
+    candidates: Sequence[Candidate],
+    plan: Plan,
+    span_ms: tuple[int, int],
+    progress: Progress,
+) -> Tested:
     """Fit every candidate in every fold and forecast its test block.
 
     Parameters
     ----------
+    span_ms
+        Open times of the first and the last candle of the history.
     progress
         Called with what is being done, fits done, and all of them.
     """
@@ -118,7 +148,8 @@ def run(rows: Samples, horizon_s: int, candidates: Sequence[Candidate], plan: Pl
     made: dict[str, list[npt.NDArray[np.float64]]] = {one.name: [] for one in candidates}
     missing: dict[str, str] = {}
     total = plan.folds * len(candidates)
-    for number, fold in enumerate(folds(rows, horizon_s, plan)):
+    edges = fold_edges(*span_ms, plan)
+    for number, fold in enumerate(folds(rows, horizon_s, plan, edges, span_ms[0])):
         blocks = Blocks(horizon_s, fold.train, fold.calibration, plan.threads, plan.seed)
         for at, one in enumerate(candidates):
             progress(f"fold {number + 1} of {plan.folds}: {one.name}", number * len(candidates) + at, total)
