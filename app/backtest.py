@@ -233,7 +233,8 @@ class Backtest:
         rows = dataset.samples(table, horizon_s)
         fold: npt.NDArray[Any] = np.searchsorted(self._edges, rows.open_ms, side="right") - 1
         tested = np.flatnonzero((fold >= 0) & (fold < self._plan.folds))
-        tested = tested[np.argsort(rows.open_ms[tested], kind="stable")]
+        # In the order of `ml.walkforward.run`, so that other models can be put beside it.
+        tested = tested[np.argsort(fold[tested], kind="stable")]
         rows, fold = rows.take(tested), np.asarray(fold[tested], dtype=np.int32)
         model = made.quantiles[self._seen.place(table.pairs, rows.pair, rows.open_ms)]
         if np.isnan(model).any():
