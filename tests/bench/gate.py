@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import track
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # type: ignore[import-untyped]  # scipy ships no types
 
 from tests.bench import machine, result
 from tests.bench.command import finish
@@ -71,10 +71,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     """Print both rates with the machine under them."""
     for name, one in found["figures"].items():
         low, high = one["share_95pct"]
-        console.print(
-            f"{name}: {one['promoted']} of {one['series']} promoted, {one['share']:.1%} (95 %: {low:.1%} to {high:.1%})",
-            highlight=False,
-        )
+        told = f"{one['promoted']} of {one['series']} promoted, {one['share']:.1%} (95 %: {low:.1%} to {high:.1%})"
+        console.print(f"{name}: {told}", highlight=False)
     console.print(f"[dim]{machine.one_line(found['machine'])}[/dim]", highlight=False)
 
 

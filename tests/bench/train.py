@@ -1,7 +1,7 @@
 """Train: s from stored candles to a registered version with a verdict, and µs from a closed candle to its forecast.
 
 Real minutes, through the trainer as it runs in production: a process of its own, tuning within its budget, the gate,
-the registry, the report. The forecast is by a model as large as served ones, with a rolling correction, encoded as sent.
+the registry, the report. The forecast is by a model of the usual size, with a rolling correction, encoded as sent.
 """
 
 from __future__ import annotations
