@@ -21,9 +21,11 @@ from agents.chunk_app import ChunkApp
 from agents.send import Record, deliver, deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, dead_letter, register
 from ml.corrections import PairCorrections, corrections_key
-from ml.model import WARM_UP_BARS, ForecastModel
+from ml.model import ForecastModel
 from ml.registry import Registry
 from ml.rolling import Rolling, correct
+from ml.settings import MlSettings
+from ml.trust import SOUND, Standing, doubts
 from redpanda.errors import BadInputError, TickcastError
 from redpanda.topics import FEATURES, FORECAST_ERRORS, FORECASTS
 from tables.records import MINUTE_MS, DeadLetter, Features, Forecast, ForecastError
@@ -32,8 +34,6 @@ __all__ = ["ChampionWatch", "PredictorStage", "forecast"]
 
 logger = logging.getLogger("tickcast.predictor")
 
-STALE_MS: Final = 120_000
-"""A forecast of a candle that closed longer ago than this is marked `stale`."""
 _STAGE: Final = "predictor"
 _POLL_S: Final = 1.0
 
@@ -41,9 +41,10 @@ _POLL_S: Final = 1.0
 class ChampionWatch:
     """The models in service, by horizon."""
 
-    def __init__(self, registry: Registry, horizons_s: tuple[int, ...]) -> None:
+    def __init__(self, registry: Registry, settings: MlSettings) -> None:
         self._registry = registry
-        self._horizons_s = horizons_s
+        self._horizons_s = settings.horizons_s
+        self._life_ms = settings.model_life_ms
         self.models: dict[int, ForecastModel] = {}
         self.problem = ""
         """Why the registry could not be followed, empty while it can."""
@@ -68,8 +69,14 @@ class ChampionWatch:
             logger.warning("Keeping the last good models: %s", problem)
         self.models, self.problem = models, problem
 
+    def standing(self, model: ForecastModel) -> Standing:
+        """Say how a model stands that is in service."""
+        return Standing(model.expires_at_ms(self._life_ms))
 
-def forecast(row: Features, model: ForecastModel, now_ms: int, rolling: Rolling | None = None) -> Forecast | None:
+
+def forecast(
+    row: Features, model: ForecastModel, now_ms: int, rolling: Rolling | None = None, standing: Standing = SOUND
+) -> Forecast | None:
     """Make one forecast, its intervals moved by `rolling`; None while the volatility of the pair is unknown.
 
     Raises
@@ -82,13 +89,7 @@ def forecast(row: Features, model: ForecastModel, now_ms: int, rolling: Rolling 
     if quantiles is None:
         return None
     closed_ms = row.open_ms + MINUTE_MS
-    reasons = []
-    if now_ms - closed_ms > STALE_MS:
-        reasons.append("stale")
-    if row.bars < WARM_UP_BARS:
-        reasons.append("warm-up")
-    if row.synthetic:
-        reasons.append("synthetic")
+    reasons = doubts(row, now_ms, standing)
     target_ms = closed_ms + model.horizon_s * 1_000
     return Forecast(
         pair=row.pair,
@@ -157,7 +158,10 @@ class PredictorStage:
         for partition, row in rows.values():
             try:
                 # Without corrections: there were no forecasts that anything could have been learned of.
-                found = [forecast(row, model, now_ms) for model in self._watch.models.values()]
+                found = [
+                    forecast(row, model, now_ms, standing=self._watch.standing(model))
+                    for model in self._watch.models.values()
+                ]
             except BadInputError as error:
                 logger.warning("The newest candle of %s stays without forecast: %s", row.pair, error)
                 continue
@@ -231,7 +235,7 @@ class PredictorStage:
         learned = self._corrections_of(chunk, row.pair)
         for model in models.values():
             try:
-                one = forecast(row, model, now_ms, learned.of(model))
+                one = forecast(row, model, now_ms, learned.of(model), self._watch.standing(model))
             except BadInputError as error:
                 letters.append(dead_letter(chunk, at, _STAGE, "wrong-feature-set", str(error)))
                 break

@@ -101,7 +101,7 @@ def create_app(
         FeaturesStage(app, state, table, rules.retention_ms + rules.lateness_ms)
     if "predictor" in stages:
         table = _table(app, broker, ROLLING_STATE, FORECAST_ERRORS, ())
-        PredictorStage(app, state, ChampionWatch(Registry(ml), ml.horizons_s), table)
+        PredictorStage(app, state, ChampionWatch(Registry(ml), ml), table)
     if "scorer" in stages:
         table = _table(app, broker, SCORE_STATE, FORECASTS, (FORECAST_ERRORS,))
         ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms)

@@ -21,6 +21,7 @@ from agents.send import Record, encode
 from agents.stage import WorkerState
 from ml.baseline import BaselineModel
 from ml.model import Origin
+from ml.settings import MlSettings
 from redpanda.topics import CANDLES, FEATURES, FORECAST_ERRORS, FORECASTS
 from tables.candles import CandleRules, PairCandles
 from tables.records import MINUTE_MS, Candle, Features, Forecast, ForecastError, Trade
@@ -57,7 +58,7 @@ class Stages:
         self.restart_predictor()
 
     def restart_predictor(self) -> None:
-        watch = ChampionWatch(None, (60, 300))  # type: ignore[arg-type]  # never asked: the models are given
+        watch = ChampionWatch(None, MlSettings())  # type: ignore[arg-type]  # never asked: the models are given
         watch.models = {horizon_s: BaselineModel(Origin(horizon_s)) for horizon_s in (60, 300)}
         self.predictor = PredictorStage(self._app(), WorkerState(), watch, self.rolling)
 
