@@ -160,7 +160,7 @@ class ChampionWatch:
             if problem and slot.model is not None:
                 logger.warning("%s stays in service: %s", _label(slot.model), problem)
             elif problem:
-                logger.warning("Nothing is in service for %d s yet: %s", slot.horizon_s, problem)
+                logger.warning("No champion for %d s yet: %s", slot.horizon_s, problem)
             else:
                 logger.info("The champion for %d s can be followed again", slot.horizon_s)
         slot.problem = problem

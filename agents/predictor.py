@@ -132,12 +132,12 @@ class PredictorStage:
     async def _first_look(self) -> None:
         """Wait until the registry was asked once: after a restart the rows that come first must not find no model."""
         deadline_s = time.monotonic() + _FIRST_LOOK_S
-        while not self._watch.has_looked and not self._app.should_stop:
+        while not (self._watch.has_looked or self._watch.models or self._app.should_stop):
             if time.monotonic() > deadline_s:
                 logger.warning("The model registry has not answered for %.0f s: going on without", _FIRST_LOOK_S)
                 self._watch.stand_in()
-                return
-            await self._app.sleep(_LOOK_S / 10)
+            else:
+                await self._app.sleep(_LOOK_S / 10)
 
     async def _answer(self) -> None:
         """Forecast the newest rows as soon as there is a model, instead of a candle later."""

@@ -44,6 +44,7 @@ class CandleFlow:
         self._thread = threading.Thread(target=self._run)
         self.first_open_ms = time.time_ns() // 60_000_000_000 * MINUTE_MS - MINUTE_MS
         self._published: list[tuple[str, int]] = []
+        self._sent_ms: dict[tuple[str, int], int] = {}
 
     def start(self) -> None:
         self._thread.start()
@@ -59,6 +60,7 @@ class CandleFlow:
                 return
             pair, open_ms = PAIRS[at % len(PAIRS)], self.first_open_ms + at // len(PAIRS) * MINUTE_MS
             row = features(at, pair=pair, open_ms=open_ms, bars=WARM_UP_BARS + at, close=100.0)
+            self._sent_ms[pair, open_ms] = time.time_ns() // 1_000_000
             self._producer.send(FEATURES, key=pair.encode(), value=msgspec.json.encode(row)).get(30)
             self._published.append((pair, open_ms))
 
@@ -79,6 +81,10 @@ class CandleFlow:
     def forecasts(self) -> list[Forecast]:
         """Read all that was ever forecast."""
         return [msgspec.json.decode(value, type=Forecast) for value in everything(self._broker, FORECASTS)]
+
+    def worst_delay_ms(self, forecasts: Sequence[Forecast]) -> int:
+        """Give the longest time from a candle to its forecast (ms)."""
+        return max(one.made_at_ms - self._sent_ms[one.pair, one.feature_open_ms] for one in forecasts)
 
     def first_of(self, version: str, horizon_s: int, timeout_s: float = 60.0) -> Forecast:
         """Wait for the forecast of a model's version that was made first."""
