@@ -36,7 +36,7 @@ _STAGE: Final = "predictor"
 _LOOK_S: Final = 0.1
 """Time between looks at what the thread has found."""
 _FIRST_LOOK_S: Final = 20.0
-"""How long the first candles wait for the registry; importing MLflow on a busy machine takes half of it."""
+"""How long the first candles wait for the registry; importing MLflow, where that is needed, takes half of it."""
 
 
 def forecast(

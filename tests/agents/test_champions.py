@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
@@ -14,6 +15,7 @@ import pytest
 from agents import champions
 from agents.champions import ChampionWatch
 from agents.predictor import forecast
+from ml import served
 from ml.alias import Target
 from ml.artefact import FORECASTER, TREES
 from ml.errors import ModelRefusedError
@@ -24,6 +26,7 @@ from ml.trees import Trees, TreesModel
 from redpanda.errors import UnreachableError
 from tables.records import MINUTE_MS, Forecast
 from tests.support.samples import START_MS, features
+from tests.support.waiting import wait_for
 
 NEXT_HORIZON_S = count(60, 60)
 
@@ -259,6 +262,25 @@ def test_report_names_model_age_and_last_answer(desk: Desk) -> None:
         "expired": False,
         "problem": "",
     }
+
+
+def test_question_that_is_open_for_long_is_told_before_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "ASK_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, answers nothing
+        desk = Desk(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        thread = threading.Thread(target=desk.watch.refresh)
+        thread.start()
+        wait_for(lambda: desk.watch._asked_s is not None)
+        assert desk.problem == ""
+        desk.now_s += champions.SILENCE_S + 1
+        silence = "the model registry has not answered for 4 s"
+        assert (desk.problem, desk.watch.has_looked) == (silence, False)
+        thread.join()
+    assert "did not answer" in desk.problem
+    assert desk.watch.has_looked
+    assert desk.watch.models[desk.horizon_s].version == "0"
 
 
 class NotMlflow(BaseHTTPRequestHandler):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ml.alias import MlflowAliases
 from ml.artefact import FORECASTER, TREES
 from ml.errors import ModelRefusedError
 from ml.registry import CHAMPION, model_name
+from ml.served import ServedRegistry
+from ml.trees import TreesModel
 from redpanda.settings import BrokerSettings
+from tests.ml.test_registry import python
 from tests.support.mlflow_server import MlflowServer
 from tests.support.model_stage import HORIZONS_S, Stage, forecast_broker
 from tests.support.waiting import wait_for
@@ -20,7 +25,16 @@ pytest.importorskip("flask", reason="`mlflow server` needs flask, flask-cors, gr
 pytestmark = [pytest.mark.component, pytest.mark.proof]
 __all__ = ["forecast_broker"]
 
+SWAPS = 4
 STOP_S = 12.0
+READ_SERVED = """
+import sys
+from ml.registry import Registry
+from ml.settings import MlSettings
+registry = Registry(MlSettings(mlflow_uri=sys.argv[1]))
+assert registry.champion(60) is not None
+print([name for name in ("mlflow", "catboost", "pandas", "sqlalchemy", "requests") if name in sys.modules])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +57,7 @@ def stage(
         made.registry.ensure_baseline(HORIZONS_S)
         made.live()
         made.flow.start()
-        made.wait_well("1")  # the worker has imported MLflow
+        made.wait_well("1")
         yield made
     finally:
         made.close()
@@ -58,22 +72,37 @@ def served(stage: Stage) -> str:
 
 
 def test_swap_by_a_server_is_in_the_forecasts_within_a_second(stage: Stage) -> None:
-    since = stage.more()
-    version = stage.register()
-    moved_ms = stage.point(version)
-    lag_ms = stage.flow.first_of(version, 60).made_at_ms - moved_ms
-    print(f"\nalias moved at the server to first forecast of the new version: {lag_ms} ms")
+    since, lags_ms = stage.more(), []
+    for _ in range(SWAPS):
+        version = stage.register()
+        moved_ms = stage.point(version)
+        lags_ms.append(stage.flow.first_of(version, 60).made_at_ms - moved_ms)
+    print(f"\nalias moved at the server to first forecast of the new version: {sorted(lags_ms)} ms")
     stage.more()
     assert stage.versions_once(since) >= {version}
-    assert lag_ms < 1_000
-    newer = stage.register()
-    stage.registry.promote(60, newer)
-    stage.flow.first_of(newer, 60)
-    assert stage.registry.champion_version(60) == newer
+    assert max(lags_ms) < 1_000
+    stage.wait_well(version)
+
+
+def test_plain_http_gives_what_mlflow_gives(stage: Stage) -> None:
+    version = served(stage)
+    plain, slow = stage.registry._aliases, MlflowAliases(stage.registry._client)
+    assert isinstance(plain, ServedRegistry)
+    for name, alias in ((model_name(60), CHAMPION), (model_name(60), "nobody"), (model_name(86_400), CHAMPION)):
+        assert plain.target(name, alias) == slow.target(name, alias)
+    target = stage.registry.champion_target(60)
+    assert target is not None
+    with tempfile.TemporaryDirectory() as folder:
+        by_mlflow = stage.registry._load_by_mlflow(60, target, CHAMPION, folder)
     champion = stage.registry.champion(60)
-    assert champion is not None
-    assert (champion.version, champion.alias, champion.origin.source) == (newer, CHAMPION, "sim")
-    stage.wait_well(newer)
+    assert isinstance(champion, TreesModel)
+    assert isinstance(by_mlflow, TreesModel)
+    assert champion.origin == by_mlflow.origin
+    assert (champion.version, champion.origin.source) == (version, "sim")
+    assert champion.trees.to_npz() == by_mlflow.trees.to_npz()
+    run = python(READ_SERVED, stage.registry.uri)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, out.strip()) == (0, "[]"), err
 
 
 def test_server_that_hangs_holds_up_neither_forecasts_nor_the_end_of_the_worker(
@@ -82,9 +111,8 @@ def test_server_that_hangs_holds_up_neither_forecasts_nor_the_end_of_the_worker(
     version = served(stage)
     server.hang()
     try:
-        stage.wait_told("has not answered for")
+        stage.wait_told("did not answer")
         since = stage.more()
-        stage.wait_told("did not answer")  # the question has timed out
         assert stage.versions_once(since) == {version}
         assert all(one.trusted for one in stage.forecasts_once(since))
         worst_ms = stage.flow.worst_delay_ms(stage.forecasts_once(since))
