@@ -34,7 +34,11 @@ NEXT_HORIZON_S = count(60, 60)
 class CountingRegistry(Registry):
     """A real registry that counts how often an artefact is read."""
 
-    loads = 0
+    asks = loads = 0
+
+    def champion_target(self, horizon_s: int) -> Target | None:
+        self.asks += 1
+        return super().champion_target(horizon_s)
 
     def load(self, horizon_s: int, target: Target) -> ForecastModel:
         self.loads += 1
@@ -244,6 +248,17 @@ def test_trouble_of_one_horizon_is_none_of_the_others(home: Path) -> None:
     assert "is refused" in str(problems[str(short.horizon_s)])
     with pytest.raises(ModelRefusedError):
         Registry(both).champion(short.horizon_s)
+
+
+def test_registry_that_is_away_is_asked_once_a_look_not_once_a_horizon(tmp_path: Path) -> None:
+    (tmp_path / "other.db").write_bytes(b"not a database" * 1_000)
+    settings = MlSettings(home=tmp_path, horizons_s=(60, 300, 900), mlflow_uri=f"sqlite:///{tmp_path / 'other.db'}")
+    registry = CountingRegistry(settings)
+    watch = ChampionWatch(registry, settings)
+    watch.refresh()
+    assert registry.asks == 1
+    assert {model.version for model in watch.models.values()} == {"0"}
+    assert len({str(told["problem"]) for told in watch.report(0).values()}) == 1
 
 
 def test_report_names_model_age_and_last_answer(desk: Desk) -> None:
