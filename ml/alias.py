@@ -1,4 +1,4 @@
-"""Which version an alias points at: the one question that is asked every second.
+"""Which version an alias points at: the one question that is asked all the time.
 
 A sqlite registry is asked with sqlite3 alone: the same question through MLflow costs a process 4 s of imports
 and 200 MB. The two tables read here are those of the pinned mlflow-skinny; a test holds the answers equal.
@@ -66,7 +66,7 @@ class SqliteAliases:
 
 
 class MlflowAliases:
-    """Asks MLflow: for registries that are not a sqlite file."""
+    """Asks MLflow: for registries that are neither a sqlite file nor a server that plain HTTP can ask (`ml.served`)."""
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client

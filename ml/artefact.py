@@ -50,6 +50,8 @@ class Forecaster(msgspec.Struct, frozen=True):
     trees_sha256: str
     smoke: list[list[float]]
     """What the model must answer to `_smoke_inputs`."""
+    data_to_ms: int = 0
+    """open_ms of the newest candle behind trees; an artefact of before this field has long expired."""
 
 
 def _smoke_inputs() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -77,6 +79,7 @@ def save(model: ForecastModel, folder: Path) -> None:
         median_weight=model.median_weight if isinstance(model, TreesModel) else 1.0,
         trees_sha256=hashlib.sha256(trees).hexdigest() if trees else "",
         smoke=model.scaled(_smoke_inputs()).tolist(),
+        data_to_ms=model.origin.data_to_ms or 0,
     )
     (folder / FORECASTER).write_bytes(msgspec.json.format(msgspec.json.encode(content)))
 
@@ -93,7 +96,8 @@ def load(folder: Path, horizon_s: int, version: str, alias: str) -> ForecastMode
     try:
         content = msgspec.json.decode((folder / FORECASTER).read_bytes(), type=Forecaster)
         _check(content, horizon_s)
-        origin = Origin(horizon_s, version, alias, content.feature_set, content.source)
+        data_to_ms = content.data_to_ms if content.kind == TreesModel.name else None
+        origin = Origin(horizon_s, version, alias, content.feature_set, content.source, data_to_ms)
         model = _build(content, origin, folder)
         drift = float(np.abs(model.scaled(_smoke_inputs()) - np.array(content.smoke)).max())
     except (OSError, msgspec.DecodeError, BadInputError, ValueError) as error:

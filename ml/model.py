@@ -13,6 +13,7 @@ import numpy as np
 from ml.inputs import INPUT_NAMES, MIN_SIGMA, inputs, raw_row
 from redpanda.errors import BadInputError
 from tables.features.catalog import FEATURE_SET
+from tables.records import MINUTE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,8 @@ class Origin:
     feature_set: str = FEATURE_SET
     source: str = ""
     """Where its training data came from: `kraken`, `sim`, `replay:FILE`; empty for the untrained baseline."""
+    data_to_ms: int | None = None
+    """open_ms of the newest candle that it was trained, calibrated or tested on; None where it never gets old."""
 
 
 class ForecastModel(ABC):
@@ -85,6 +88,10 @@ class ForecastModel(ABC):
     def feature_set(self) -> str:
         """Hash of the features it understands."""
         return self.origin.feature_set
+
+    def expires_at_ms(self, life_ms: int) -> int | None:
+        """Give when its data are `life_ms` old; None for a model that learned nothing that could get old."""
+        return None if self.origin.data_to_ms is None else self.origin.data_to_ms + MINUTE_MS + life_ms
 
     @abstractmethod
     def scaled(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -24,6 +24,7 @@ from ml.lock import file_lock
 from ml.model import ForecastModel, Origin
 from ml.quiet_mlflow import import_mlflow, mlflow_client
 from ml.revision import code_revision
+from ml.served import ServedRegistry
 from redpanda.errors import ConfigError, UnreachableError
 from tables.features.catalog import FEATURE_SET
 
@@ -78,6 +79,7 @@ class Registry:
         self._artifacts = folder / "artifacts"
         self._lock = folder / "writer.lock"
         self._sqlite = sqlite_path(self.uri)
+        self._served = ServedRegistry(self.uri) if ServedRegistry.may_ask(self.uri) else None
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -92,7 +94,9 @@ class Registry:
 
     @cached_property
     def _aliases(self) -> AliasReader:
-        return SqliteAliases(self._sqlite) if self._sqlite else MlflowAliases(self._client)
+        if self._sqlite is not None:
+            return SqliteAliases(self._sqlite)
+        return self._served or MlflowAliases(self._client)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -112,7 +116,7 @@ class Registry:
             raise UnreachableError(f"the model registry {self.uri} refused: {error}") from error
 
     def champion_version(self, horizon_s: int) -> str | None:
-        """Ask which version is champion; cheap enough to ask every second."""
+        """Ask which version is champion; cheap enough to ask all the time."""
         return self._version(horizon_s, CHAMPION)
 
     def _version(self, horizon_s: int, alias: str) -> str | None:
@@ -120,7 +124,16 @@ class Registry:
         return target.version if target else None
 
     def champion(self, horizon_s: int) -> ForecastModel | None:
-        """Load the champion and prove it; None where there is none yet.
+        """Load the champion and prove it; None where there is none yet. Raises as `load`."""
+        target = self.champion_target(horizon_s)
+        return self.load(horizon_s, target) if target else None
+
+    def champion_target(self, horizon_s: int) -> Target | None:
+        """Ask where the champion is; None where there is none. Raises UnreachableError."""
+        return self._aliases.target(model_name(horizon_s), CHAMPION)
+
+    def load(self, horizon_s: int, target: Target) -> ForecastModel:
+        """Load what was the champion a moment ago and prove it.
 
         Raises
         ------
@@ -129,14 +142,20 @@ class Registry:
         ModelRefusedError
             Corrupt artefact, or features, inputs or horizon of another version.
         """
-        target = self._aliases.target(model_name(horizon_s), CHAMPION)
-        return self._load(horizon_s, target, CHAMPION) if target else None
+        return self._load(horizon_s, target, CHAMPION)
 
     def _load(self, horizon_s: int, target: Target, alias: str) -> ForecastModel:
         folder = local_folder(target.source)
         if folder is not None:
             return artefact.load(folder, horizon_s, target.version, alias)
-        with tempfile.TemporaryDirectory(prefix="tickcast-model-") as temporary, self._answering():
+        with tempfile.TemporaryDirectory(prefix="tickcast-model-") as temporary:
+            if self._served is not None and self._served.serves(target.source):
+                self._served.fetch(target.source, Path(temporary))
+                return artefact.load(Path(temporary), horizon_s, target.version, alias)
+            return self._load_by_mlflow(horizon_s, target, alias, temporary)
+
+    def _load_by_mlflow(self, horizon_s: int, target: Target, alias: str, temporary: str) -> ForecastModel:
+        with self._answering():
             run_id, path = self._run_of(horizon_s, target)
             fetched = self._client.download_artifacts(run_id, path, temporary)
             return artefact.load(Path(fetched), horizon_s, target.version, alias)

@@ -33,6 +33,14 @@ class MlSettings(BaseSettings):
     mlflow_uri: str = ""
     """MLflow tracking and registry URI; empty: `sqlite:///<home>/mlflow/registry.db`."""
 
+    model_expires_days: float = Field(default=7.0, gt=0, le=400)
+    """Age of a model's newest data from which its forecasts are marked `model-expired`; not the baseline (days)."""
+
+    @property
+    def model_life_ms(self) -> int:
+        """`model_expires_days` in ms."""
+        return round(self.model_expires_days * 86_400_000)
+
     @field_validator("horizons_s", mode="before")
     @classmethod
     def _split_horizons(cls, value: object) -> object:

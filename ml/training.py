@@ -133,7 +133,7 @@ def train_horizon(
         return HorizonReport(horizon_s, False, [thin], "", registry.champion_version(horizon_s) or "", rows)
     label = f"{horizon_s // 60} min"
     tuned = tune(blocks.train, horizon_s, settings, lambda done, all_: progress(f"tuning {label}", done, all_))
-    origin = Origin(horizon_s, source=settings.source)
+    origin = Origin(horizon_s, source=settings.source, data_to_ms=table.quality.last_ms)
 
     def step(iteration: int, _loss: float | None) -> bool:
         progress(f"training {label}", iteration, tuned.params.iterations)

@@ -157,7 +157,7 @@ class Forecast(msgspec.Struct, frozen=True):
     feature_set: str
     trusted: bool
     reasons: list[str]
-    """Why it is not trusted: `stale`, `warm-up`, `synthetic`, `drift`, `model-expired`."""
+    """Why it is not trusted: `ml.trust.REASONS`; empty when it is."""
     expires_at_ms: int
     revision: int
     """Revision of the candle it was made of."""

@@ -13,14 +13,16 @@ from faust.types import TP
 
 import agents.features
 import agents.predictor
+from agents.champions import ChampionWatch
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
 from agents.features import FeaturesStage
-from agents.predictor import ChampionWatch, PredictorStage
+from agents.predictor import PredictorStage
 from agents.send import Record, encode
 from agents.stage import WorkerState
 from ml.baseline import BaselineModel
 from ml.model import Origin
+from ml.settings import MlSettings
 from redpanda.topics import CANDLES, FEATURES, FORECAST_ERRORS, FORECASTS
 from tables.candles import CandleRules, PairCandles
 from tables.records import MINUTE_MS, Candle, Features, Forecast, ForecastError, Trade
@@ -57,7 +59,7 @@ class Stages:
         self.restart_predictor()
 
     def restart_predictor(self) -> None:
-        watch = ChampionWatch(None, (60, 300))  # type: ignore[arg-type]  # never asked: the models are given
+        watch = ChampionWatch(None, MlSettings())  # type: ignore[arg-type]  # never asked: the models are given
         watch.models = {horizon_s: BaselineModel(Origin(horizon_s)) for horizon_s in (60, 300)}
         self.predictor = PredictorStage(self._app(), WorkerState(), watch, self.rolling)
 

@@ -65,7 +65,9 @@ def test_baseline_is_the_first_champion_and_only_once(registry: Registry) -> Non
 
 def test_promotion_moves_the_champion_and_keeps_the_former(registry: Registry) -> None:
     registry.ensure_baseline((180,))
-    model = TreesModel(Origin(180, source="sim"), forest(), np.array([-0.1, 0, 0, 0, 0.1]), 0.5)
+    model = TreesModel(
+        Origin(180, source="sim", data_to_ms=1_526_169_600_000), forest(), np.array([-0.1, 0, 0, 0, 0.1]), 0.5
+    )
     version = registry.register(
         model, Record(tags={"source": "sim"}, metrics={"skill": 0.01}, verdict={"promote": True})
     )
@@ -75,7 +77,7 @@ def test_promotion_moves_the_champion_and_keeps_the_former(registry: Registry) -
     assert isinstance(champion, TreesModel)
     x = np.random.default_rng(0).normal(size=(50, len(INPUT_NAMES))).astype(np.float32)
     assert champion.scaled(x).tobytes() == model.scaled(x).tobytes()
-    assert (champion.version, champion.origin.source) == (version, "sim")
+    assert champion.origin == Origin(180, version, CHAMPION, FEATURE_SET, "sim", 1_526_169_600_000)
     aliases = registry._client.get_registered_model(model_name(180)).aliases
     assert {name: str(number) for name, number in aliases.items()} == {
         CHAMPION: "2",
@@ -136,6 +138,21 @@ def test_model_of_other_features_is_refused(registry: Registry, key: str, what: 
     path.write_text(json.dumps(content))
     with pytest.raises(ModelRefusedError, match=what):
         registry.champion(horizon_s)
+
+
+def test_trees_that_do_not_say_how_old_they_are_have_expired_and_a_baseline_never_does(registry: Registry) -> None:
+    registry.ensure_baseline((540,))
+    baseline = registry.champion(540)
+    assert baseline is not None
+    assert baseline.expires_at_ms(1) is None
+    registry.promote(540, registry.register(TreesModel(Origin(540), forest()), Record()))
+    path = champion_folder(registry, 540) / FORECASTER
+    content = json.loads(path.read_bytes())
+    del content["data_to_ms"]  # as written by an earlier version of this program
+    path.write_text(json.dumps(content))
+    trees = registry.champion(540)
+    assert trees is not None
+    assert trees.expires_at_ms(1) == 60_001
 
 
 def test_a_version_that_cannot_be_served_is_not_promoted(registry: Registry) -> None:
