@@ -32,6 +32,7 @@ from tables.features.bulk import feature_matrix
 from tables.features.catalog import PERIODS
 from tables.records import MINUTE_MS, TIMEFRAME_MS, Trade
 from tables.status import Status, read_status
+from tests.support.live_forecasts import compared
 from tests.support.recorded import recorded_file, recorded_trades
 from tests.support.reference import FIELDS, differences, reference_candles
 from tests.support.waiting import wait_for
@@ -192,6 +193,13 @@ def test_every_closed_minute_has_its_forecasts(store: Client, trades: dict[str, 
                 assert row.target_ms == open_ms + MINUTE_MS + horizon_s * 1_000
                 assert (row.model_alias, row.trusted) == ("champion", False)
                 assert "stale" in row.reasons
+
+
+def test_a_backtest_of_the_stored_candles_gives_the_live_forecasts(store: Client) -> None:
+    count = compared(store, PAIRS, HORIZONS_S)
+    scored = store.query("SELECT count() FROM forecast_errors FINAL WHERE NOT synthetic").result_rows[0][0]
+    print(f"{count} forecasts are equal, {scored} of them scored")
+    assert scored > 0.5 * count
 
 
 def test_the_api_answers_with_them(stack: Stack, trades: dict[str, list[Trade]]) -> None:
