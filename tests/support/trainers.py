@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.lease import GroupLease
+from ml.request import ask
 from ml.settings import TrainerSettings
 from redpanda import admin
 from redpanda.settings import BrokerSettings
@@ -65,12 +66,14 @@ def trainer_settings(home: Path, **other: Any) -> TrainerSettings:
 
 
 def answered(broker: BrokerSettings) -> None:
-    """Answer all requests, and a full training with them."""
+    """Answer all requests, and a full training with them: up to one of its own, behind whatever was asked before."""
+    last = ask(broker, 0)
     with closing(GroupLease(broker)) as lease:
-        wanted = wait_for(lambda: lease.wanted(0.0), PATIENCE_S)
-        lease.done(wanted, {})
-        while (more := lease.wanted(HOUR_S)) is not None:
-            lease.done(more, {})
+        upto = 0
+        while upto <= last:
+            wanted = wait_for(lambda: lease.wanted(0.0), PATIENCE_S)
+            lease.done(wanted, {})
+            upto = wanted.upto
 
 
 def state(home: Path) -> str:
