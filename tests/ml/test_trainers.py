@@ -87,7 +87,7 @@ def test_killed_trainer_is_followed_by_the_other_on_the_same_request(
         with trainer_process(two, broker):
             wait_for(lambda: state(two) == "standby", PATIENCE_S)
             offset = ask(broker, 60)
-            wait_for(lambda: trains(one) and job_of(first.pid), PATIENCE_S)
+            wait_for(lambda: trains(one) and status_of(one).progress, PATIENCE_S)  # before, it only imports
             jobs = job_of(first.pid)
             assert state(two) == "standby", "of two one trains"
             killed_s = time.monotonic()
@@ -109,7 +109,7 @@ def test_stopped_trainer_ends_its_training_before_another_begins(
         with trainer_process(two, broker):
             wait_for(lambda: state(two) == "standby", PATIENCE_S)
             ask(broker, 60)
-            wait_for(lambda: trains(one) and job_of(first.pid), PATIENCE_S)
+            wait_for(lambda: trains(one) and status_of(one).progress, PATIENCE_S)  # before, it only imports
             (job,) = job_of(first.pid)
             stopped_s = time.monotonic()
             os.kill(first.pid, signal.SIGSTOP)
