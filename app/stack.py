@@ -32,7 +32,7 @@ STORE_READY_S: Final = 120.0
 SIM_READY_S: Final = 60.0
 PART_READY_S: Final = 180.0
 BROKER_SAYS: Final = "broker ready"
-TRAINER_READY: Final = ("waiting", "training", "idle")
+TRAINER_READY: Final = ("waiting", "training", "idle", "standby")
 PORTS: Final = {
     "TICKCAST_STORE_PORT": "store_port",
     "TICKCAST_API_PORT": "api_port",

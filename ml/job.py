@@ -8,22 +8,29 @@ import signal
 import threading
 import time
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ml import dataset
+from ml.lock import boot_s
 from ml.registry import Registry
 from ml.training import HorizonReport, train_horizon
 from redpanda.errors import TickcastError
 from tables.status import Progress
 
 if TYPE_CHECKING:
+    from ctypes import c_double
+
     from ml.settings import TrainerSettings
     from ml.source import CandleSource
 
-__all__ = ["Failure", "Task", "main"]
+__all__ = ["LEASE_LOST", "Failure", "Task", "main"]
+
+LEASE_LOST: Final = 75
+"""Exit code of a training that has outlived its lease (EX_TEMPFAIL of sysexits.h)."""
 
 Task = Literal["baseline", "train"]
 _REPORT_EVERY_S = 0.2
+_LOOK_S = 0.2
 
 
 class Failure(NamedTuple):
@@ -33,11 +40,21 @@ class Failure(NamedTuple):
     text: str
 
 
-def main(to_parent: Connection, task: Task, settings: TrainerSettings, source: CandleSource) -> None:
-    """Run one task; sends `Progress`, then `HorizonReport` each, or one `Failure`."""
+def main(
+    to_parent: Connection,
+    task: Task,
+    settings: TrainerSettings,
+    source: CandleSource,
+    until_s: c_double | None = None,
+) -> None:
+    """Run one task; sends `Progress`, then `HorizonReport` each, or one `Failure`.
+
+    It ends by itself when its parent does, and at `until_s`, where its lease ends by the clock of `boot_s`: the parent
+    may have been stopped.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, and the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_end_in_time, args=(until_s,), daemon=True).start()
     os.nice(settings.train_nice)
     try:
         registry = Registry(settings)
@@ -48,11 +65,14 @@ def main(to_parent: Connection, task: Task, settings: TrainerSettings, source: C
         to_parent.send(Failure(type(error).__name__, str(error)))
 
 
-def _die_with_parent() -> None:
+def _end_in_time(until_s: c_double | None) -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+    if parent is None:
+        return
+    while not wait([parent.sentinel], timeout=None if until_s is None else _LOOK_S):
+        if until_s is not None and boot_s() >= until_s.value:
+            os._exit(LEASE_LOST)
+    os._exit(1)
 
 
 def _train(to_parent: Connection, settings: TrainerSettings, source: CandleSource, registry: Registry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["LockHeldError", "file_lock"]
+__all__ = ["LockHeldError", "boot_s", "file_lock"]
 
 
 class LockHeldError(Exception):
     """Another process holds the lock; its text is that process's id."""
+
+
+def boot_s() -> float:
+    """Give the clock of leases (s): the same in every process of a machine, and it counts the machine's sleep."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @contextmanager

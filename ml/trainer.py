@@ -16,19 +16,22 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final
 
 from ml import job
-from ml.evaluate import as_percent
+from ml.lease import SESSION_S, GroupLease, Lease, SoloLease
 from ml.lock import LockHeldError, file_lock
 from ml.registry import Registry
 from ml.source import CandleSource, StoreSource
 from ml.training import HorizonReport
+from ml.verdicts import brief, summary, tell
+from ml.wanted import Wanted
 from redpanda.errors import BadInputError, TickcastError, UnreachableError
 from tables.status import Progress, Status, write_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.context import SpawnProcess
 
     from ml.settings import TrainerSettings
+    from redpanda.settings import BrokerSettings
 
 __all__ = ["Trainer", "run"]
 
@@ -36,16 +39,28 @@ _STATUS_EVERY_S: Final = 1.0
 _RETRY_S: Final = 30.0  # after a failure that a person has to look at
 _KILL_AFTER_S: Final = 1.0
 _LEAVE_S: Final = 30.0  # what a process of low priority may need to end after its last word
+_LOOK_S: Final = 0.2
+_ABANDONED: Final = "the lease of training is lost: what was begun is abandoned, and whoever has it next does it"
 _log = logging.getLogger("tickcast.trainer")
 
 
-def run(settings: TrainerSettings, store: Any, once: bool) -> list[HorizonReport]:
+def run(
+    settings: TrainerSettings,
+    store: Any,
+    once: bool,
+    broker: BrokerSettings | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[HorizonReport]:
     """Train until SIGTERM or SIGINT; with `once`, train now and return.
 
     Parameters
     ----------
     store
         `tables.clickhouse.settings.StoreSettings`.
+    broker
+        Where the lease and the requests are; None: the lock file of this machine decides alone.
+    progress
+        Called with what is being done, how far it is and how much there is.
 
     Returns
     -------
@@ -58,21 +73,38 @@ def run(settings: TrainerSettings, store: Any, once: bool) -> list[HorizonReport
     BadInputError
         With `once`: too few candles; every horizon has a champion all the same.
     """
-    return Trainer(settings, StoreSource(settings, store)).run(once=once)
+    lease: Lease | None = None if broker is None else GroupLease(broker)
+    return Trainer(settings, StoreSource(settings, store), lease, progress).run(once=once)
 
 
 class _Stopped(Exception):  # noqa: N818  # not an error: the way out of any wait
     """SIGTERM or SIGINT came."""
 
 
+class _LeaseLost(TickcastError):  # noqa: N818  # named as what happened
+    """Another trainer has been given the lease."""
+
+    retriable = True
+
+
 class Trainer:
     """One run of a trainer process; the work itself is done in `ml.job`."""
 
-    def __init__(self, settings: TrainerSettings, source: CandleSource) -> None:
+    def __init__(
+        self,
+        settings: TrainerSettings,
+        source: CandleSource,
+        lease: Lease | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._source = source
+        self._lease: Lease = lease or SoloLease()
+        self._progress = progress
         self._status = Status(name="trainer", state="starting", detail={"source": settings.source})
         self._reports: dict[int, HorizonReport] = {}
+        self._verdicts: dict[str, str] = {}
+        self._reason = ""
         self._asking = False
         self._wake, self._waker = socket.socketpair()
 
@@ -92,6 +124,7 @@ class Trainer:
                 self._say("failed", error=str(error))
                 raise
             finally:
+                self._lease.close()
                 self._wake.close()
                 self._waker.close()
         return list(self._reports.values())
@@ -130,11 +163,30 @@ class Trainer:
                 f"{self._settings.train_min_candles} a pair; let the worker run on, "
                 "or lower TICKCAST_TRAIN_MIN_CANDLES"
             )
+        wanted = self._until_leased()
         try:
-            self._train()
+            self._train(wanted)
         except LockHeldError as error:
             raise TickcastError(f"another training runs (pid {error}): wait for it, or stop it") from error
         self._say("idle")
+
+    def _until_leased(self) -> Wanted:
+        """Wait as long as a dead holder may keep the lease; go on without where no broker keeps one."""
+        deadline_s = time.monotonic() + 2 * SESSION_S
+        while (wanted := self._lease.wanted(0.0)) is None:
+            if self._lease.away:
+                _log.warning("%s; training under the lock file of this machine alone", self._lease.trouble)
+                self._lease.close()
+                self._lease = SoloLease()
+                continue
+            if time.monotonic() > deadline_s:
+                raise TickcastError(
+                    "another trainer holds the lease of training: let it do the work with "
+                    "`tickcast train --request --wait`, or stop it"
+                )
+            self._say("waiting", waits_for="the lease of training")
+            self._pause(_LOOK_S)
+        return wanted._replace(reason=wanted.reason.replace("schedule", "once"))
 
     def _forever(self) -> None:
         self._say("starting")
@@ -142,17 +194,29 @@ class Trainer:
             try:
                 self._until_champions()
                 self._until_enough()
-                self._train()
+                self._train(self._until_due())
             except UnreachableError as error:
                 _log.warning("%s", error)
                 self._rest("waiting", self._settings.train_poll_s, error=str(error))
             except LockHeldError as error:
                 self._rest("waiting", self._settings.train_poll_s, error=f"another training runs (pid {error})")
+            except _LeaseLost as error:
+                _log.warning("%s", error)
             except TickcastError as error:
                 _log.error("%s; next try in %.0f s", error, _RETRY_S)
                 self._rest("failed", _RETRY_S, error=str(error))
+
+    def _until_due(self) -> Wanted:
+        """Wait for the lease, and for the interval or a request."""
+        while (wanted := self._lease.wanted(self._settings.train_interval_s)) is None:
+            if self._lease.held:
+                self._say("idle")
+            elif self._lease.trouble:
+                self._say("standby", error=self._lease.trouble)
             else:
-                self._rest("idle", self._settings.train_interval_s)
+                self._say("standby", waits_for="the lease of training, which another trainer holds")
+            self._pause(_STATUS_EVERY_S)
+        return wanted
 
     def _until_champions(self) -> None:
         """Let there be a champion of every horizon before any data are there."""
@@ -172,20 +236,29 @@ class Trainer:
     def _enough(self, counts: dict[str, int]) -> bool:
         return sum(counts.values()) >= self._needed(counts)
 
-    def _train(self) -> None:
+    def _train(self, wanted: Wanted) -> None:
+        _log.info("training: %s", wanted.reason)
         with file_lock(self._settings.home / "trainer.lock", wait=False):
             started_s = time.monotonic()
-            self._work("train", "training")
+            self._reason, self._verdicts = wanted.reason, {}
+            self._work("train", "training", wanted.horizons_s)
+            self._lease.done(wanted, self._verdicts)
+            _log.info("trained, and so answered: %s", wanted.reason)
             self._status.counters["trainings"] = self._status.counters.get("trainings", 0) + 1
             self._status.detail["training_s"] = round(time.monotonic() - started_s, 1)
 
-    def _work(self, task: job.Task, state: str) -> None:
-        """Run a task in its own process and follow it."""
+    def _work(self, task: job.Task, state: str, horizons_s: tuple[int, ...] = ()) -> None:
+        """Run a task in its own process and follow it; no horizons are all."""
+        chosen = tuple(one for one in horizons_s if one in self._settings.horizons_s)
+        if horizons_s and not chosen:
+            _log.warning("asked for %s s, which is none of TICKCAST_HORIZONS_S: nothing to train", horizons_s)
+            return
+        settings = self._settings.model_copy(update={"horizons_s": chosen or self._settings.horizons_s})
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe(duplex=False)
         process = context.Process(
             target=job.main,
-            args=(there, task, self._settings, self._source),
+            args=(there, task, settings, self._source, self._lease.until_s if task == "train" else None),
             daemon=True,
             name=f"tickcast {task}",
         )
@@ -197,6 +270,8 @@ class Trainer:
         finally:
             _end(process)
             here.close()
+        if process.exitcode == job.LEASE_LOST:
+            raise _LeaseLost(_ABANDONED)
         if process.exitcode != 0:
             raise TickcastError(
                 f"the {task} process died (exit code {process.exitcode}): its last words are in the log; "
@@ -207,6 +282,8 @@ class Trainer:
         progress: Progress | None = None
         while True:
             self._say(state, progress=progress)
+            if state == "training" and not self._lease.held:
+                raise _LeaseLost(_ABANDONED)
             self._pause(_STATUS_EVERY_S, messages)
             while messages.poll():
                 try:
@@ -218,9 +295,12 @@ class Trainer:
                     raise kind(message.text)
                 if isinstance(message, HorizonReport):
                     self._reports[message.horizon_s] = message
-                    _tell(message)
+                    self._verdicts[str(message.horizon_s)] = brief(message)
+                    tell(message)
                 else:
                     progress = message
+                    if self._progress is not None:
+                        self._progress(message.label, message.done, message.total)
 
     def _rest(self, state: str, seconds: float, progress: Progress | None = None, **detail: Any) -> None:
         """Wait and go on telling the state."""
@@ -234,12 +314,15 @@ class Trainer:
             raise _Stopped
 
     def _say(self, state: str, progress: Progress | None = None, **detail: Any) -> None:
+        self._lease.tell(state, progress, str(detail.get("error", "")), self._reason)
         status = self._status
         status.state, status.progress = state, progress
         kept: dict[str, object] = {key: status.detail[key] for key in ("source", "training_s") if key in status.detail}
         status.detail = {
             **kept,
-            "horizons": {str(h): _summary(r) for h, r in self._reports.items()},
+            "reason": self._reason,
+            "requests": self._lease.waiting,
+            "horizons": {str(h): summary(r) for h, r in self._reports.items()},
             **detail,
         }
         status.counters["promoted"] = sum(report.promoted for report in self._reports.values())
@@ -255,34 +338,3 @@ def _end(process: SpawnProcess) -> None:
     if process.is_alive():
         process.kill()
         process.join()
-
-
-def _summary(report: HorizonReport) -> dict[str, Any]:
-    return {
-        "verdict": "promoted" if report.promoted else "refused",
-        "why": report.reasons,
-        "skill": report.skill,
-        "mae_skill": report.mae_skill,
-        "coverage90": report.coverage90,
-        "version": report.version,
-        "champion": report.champion_version,
-        "rows": report.rows,
-        "trials": report.trials,
-    }
-
-
-def _tell(report: HorizonReport) -> None:
-    if report.promoted:
-        _log.info(
-            "%d s: version %s promoted, pinball skill %s over the baseline",
-            report.horizon_s,
-            report.version,
-            as_percent(report.skill or 0.0),
-        )
-    else:
-        _log.info(
-            "%d s: version %s stays champion; the challenger is refused: %s",
-            report.horizon_s,
-            report.champion_version,
-            "; ".join(report.reasons),
-        )

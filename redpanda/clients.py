@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.record.util import calc_crc32c
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
 from kafka.record import default_records
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from redpanda.settings import BrokerSettings
 
-__all__ = ["CONNECT_TIMEOUT_S", "connect", "consumer", "reaching"]
+__all__ = ["CONNECT_TIMEOUT_S", "connect", "consumer", "member", "producer", "reaching"]
 
 # kafka-python has the checksum of a batch in Python: 166 us for each kB, most of what it costs to publish. aiokafka's
 # is in C (0.7 us).
@@ -64,6 +65,27 @@ def consumer(settings: BrokerSettings) -> KafkaConsumer:
     """Open a consumer without a group; the caller closes it. Raises as `connect`."""
     options = {"client_id": "tickcast-reader", "enable_auto_commit": False, "allow_auto_create_topics": False}
     return _open(KafkaConsumer, settings, CONNECT_TIMEOUT_S, **options)
+
+
+def member(settings: BrokerSettings, group: str, session_s: float) -> KafkaConsumer:
+    """Open a member of a group that keeps its partitions while others come and go. Raises as `connect`."""
+    options = {
+        "client_id": group,
+        "group_id": group,
+        "session_timeout_ms": int(session_s * 1_000),
+        "heartbeat_interval_ms": int(session_s * 1_000 / 4),
+        "partition_assignment_strategy": (StickyPartitionAssignor,),
+        "auto_offset_reset": "earliest",
+        "enable_auto_commit": False,
+        "allow_auto_create_topics": False,
+    }
+    return _open(KafkaConsumer, settings, CONNECT_TIMEOUT_S, **options)
+
+
+def producer(settings: BrokerSettings) -> KafkaProducer:
+    """Open a producer of a few records, for a `with` block. Raises as `connect`."""
+    options = {"client_id": "tickcast-writer", "acks": "all", "max_block_ms": 10_000, "allow_auto_create_topics": False}
+    return _open(KafkaProducer, settings, CONNECT_TIMEOUT_S, **options)
 
 
 def _open(kind: type[Any], settings: BrokerSettings, timeout_s: float, **options: Any) -> Any:

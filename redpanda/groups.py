@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from redpanda.settings import BrokerSettings
 
-__all__ = ["committed_offsets", "member_count"]
+__all__ = ["Committed", "committed", "committed_offsets", "member_count"]
 
 T = TypeVar("T")
 _READY_WITHIN_S: Final = 15.0
@@ -24,8 +24,15 @@ _READY_WITHIN_S: Final = 15.0
 _POLL_S: Final = 0.1
 
 
-def committed_offsets(settings: BrokerSettings, group: str) -> dict[tuple[str, int], int]:
-    """Give (topic, partition) to the offset where the group goes on; nothing of a group that is not known.
+class Committed(NamedTuple):
+    """Where a group goes on, and what was written beside it."""
+
+    offset: int
+    metadata: str
+
+
+def committed(settings: BrokerSettings, group: str) -> dict[tuple[str, int], Committed]:
+    """Give (topic, partition) to what a group has committed; nothing of a group that is not known.
 
     Raises
     ------
@@ -33,7 +40,16 @@ def committed_offsets(settings: BrokerSettings, group: str) -> dict[tuple[str, i
         The broker does not answer.
     """
     told = _ask(settings, lambda admin: admin.list_group_offsets(group).get(group, {}))
-    return {(place.topic, place.partition): found.offset for place, found in told.items() if found.offset >= 0}
+    return {
+        (place.topic, place.partition): Committed(found.offset, found.metadata or "")
+        for place, found in told.items()
+        if found.offset >= 0
+    }
+
+
+def committed_offsets(settings: BrokerSettings, group: str) -> dict[tuple[str, int], int]:
+    """Give (topic, partition) to the offset where the group goes on. Raises as above."""
+    return {place: found.offset for place, found in committed(settings, group).items()}
 
 
 def member_count(settings: BrokerSettings, group: str) -> int:

@@ -120,6 +120,8 @@ TOPICS: Final[tuple[TopicSpec, ...]] = (
 
 GROUP: Final = "tickcast"
 """Consumer group of the workers, and the first word of their changelogs."""
+TRAINERS: Final = "tickcast-trainer"
+"""Consumer group of the trainers: the member that has `train-requests` trains."""
 CANDLE_STATE: Final = "candle-state"
 FEATURE_STATE: Final = "feature-state"
 SCORE_STATE: Final = "score-state"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import Home, Pairs, examples, join_stack, log_to_stderr, override
+from app.cli.common import Home, Pairs, examples, join_stack, log_to_stderr, override, say
 from app.cli.progress import progress
 
 __all__ = ["add_to"]
@@ -65,23 +65,62 @@ def worker(home: Home = None) -> None:
 @examples(
     "tickcast train            # goes on by itself, until Ctrl-C",
     "tickcast train --once",
+    "tickcast train --request --horizon 5 --wait",
 )
 def train(
     once: Annotated[bool, typer.Option("--once", help="Train one round and leave.")] = False,
+    request: Annotated[
+        bool, typer.Option("--request", help="Train nothing here: ask the trainer that holds the lease.")
+    ] = False,
+    horizon: Annotated[
+        int | None, typer.Option("--horizon", help="With --request: only this horizon (minutes).", min=1)
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With --request: follow it until its verdict.")] = False,
     home: Home = None,
 ) -> None:
     """Train challengers, put them through the gate and promote the better ones.
 
     The volatility baseline becomes champion first, so that something serves whatever comes of the training.
     TICKCAST_SOURCE, a tag of every model, is the source that the folder was made for, else kraken.
+    Of several trainers on one broker one trains, and the others stand by.
     """
     join_stack(home)
-    log_to_stderr()
-    from ml.settings import TrainerSettings
-    from ml.trainer import run
-    from tables.clickhouse.settings import StoreSettings
+    if request or wait or horizon is not None:
+        _request(horizon, once=once, request=request, wait=wait)
+        return
+    with progress() as tell:
+        log_to_stderr()  # after the bar, which lets lines pass above it
+        from ml.settings import TrainerSettings
+        from ml.trainer import run
+        from redpanda.settings import BrokerSettings
+        from tables.clickhouse.settings import StoreSettings
 
-    run(TrainerSettings(), StoreSettings(), once=once)
+        run(TrainerSettings(), StoreSettings(), once=once, broker=BrokerSettings(), progress=tell if once else None)
+
+
+def _request(horizon: int | None, *, once: bool, request: bool, wait: bool) -> None:
+    from ml.request import ask, follow
+    from ml.settings import TrainerSettings
+    from redpanda.errors import ConfigError
+    from redpanda.settings import BrokerSettings
+
+    if once or not request:
+        raise ConfigError("--horizon and --wait go with --request, and --request goes without --once")
+    horizon_s = 0 if horizon is None else horizon * 60
+    known = TrainerSettings().horizons_s
+    if horizon_s and horizon_s not in known:
+        raise ConfigError(f"--horizon {horizon} is none of TICKCAST_HORIZONS_S={','.join(map(str, known))}")
+    broker = BrokerSettings()
+    offset = ask(broker, horizon_s)
+    asked = f"{horizon} min" if horizon else "all horizons"
+    if not wait:
+        say(f"request {offset}: asked for a training of {asked}; the trainer begins when it is free")
+        return
+    with progress() as tell:
+        verdicts = follow(broker, offset, tell)
+    say(f"request {offset} is answered:")
+    for trained_s, verdict in verdicts.items():
+        say(f"  {int(trained_s) // 60} min: {verdict}")
 
 
 @examples(
