@@ -83,7 +83,9 @@ class Tally:
                 self._told = max(told, self._told or 0)
 
 
-def judge(place: Place, *, mark: bytes | None, whole: bool, has_outputs: bool) -> tuple[Verdict, str]:
+def judge(
+    place: Place, *, mark: bytes | None, whole: bool, has_outputs: bool, expendable: bool = False
+) -> tuple[Verdict, str]:
     """Decide what to do with a partition, and give the reason in words ("" where all is well).
 
     Parameters
@@ -94,6 +96,8 @@ def judge(place: Place, *, mark: bytes | None, whole: bool, has_outputs: bool) -
         It has all keys, each with its latest value, wherever it begins.
     has_outputs
         The stage has sent records of this partition: then its table held rows.
+    expendable
+        Lost rows of this table are learned again, see `redpanda.topics.EXPENDABLE`.
     """
     reached, first, end, committed, seen = place
     if reached is not None and first - 1 <= reached < end:
@@ -112,7 +116,7 @@ def judge(place: Place, *, mark: bytes | None, whole: bool, has_outputs: bool) -
         reason = f"it is empty, and {committed} records of the source were processed"
     else:
         return Verdict.READ, ""
-    return Verdict.LOST, reason
+    return (Verdict.START_OVER, f"{reason}: what is lost is learned again") if expendable else (Verdict.LOST, reason)
 
 
 def is_plain(place: Place) -> bool:

@@ -30,6 +30,7 @@ from mode import Service
 from agents.changelogs import Facts, LostStateError, Place, Verdict, is_plain, judge
 from agents.state_store import StateStore, StateTable
 from redpanda.errors import TickcastError
+from redpanda.topics import EXPENDABLE
 
 __all__ = ["BatchRecovery", "RecoveryStalledError", "StateTables"]
 
@@ -167,7 +168,8 @@ class BatchRecovery(Recovery):
                 )
 
     async def _judge_closer(self, tp: TP, table: StateTable, place: Place) -> tuple[Verdict, str]:
-        found = judge(place, mark=None, whole=False, has_outputs=True)
+        expendable = table.name in EXPENDABLE
+        found = judge(place, mark=None, whole=False, has_outputs=True, expendable=expendable)
         if found[0] is not Verdict.LOST:
             return found
         self._asking = True
@@ -177,7 +179,7 @@ class BatchRecovery(Recovery):
             has_outputs = await asyncio.to_thread(facts.has_records, table.outputs, tp.partition)
         finally:
             self._asking = False
-        return judge(place, mark=tally.mark, whole=tally.is_whole, has_outputs=has_outputs)
+        return judge(place, mark=tally.mark, whole=tally.is_whole, has_outputs=has_outputs, expendable=expendable)
 
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Counter[TP], title: str) -> None:
         # Faust seeks to the record that it has already.

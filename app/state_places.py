@@ -14,14 +14,38 @@ from redpanda.errors import ConfigError
 from redpanda.groups import committed_offsets
 from redpanda.scan import bounds
 from redpanda.settings import BrokerSettings
-from redpanda.topics import CANDLE_STATE, CANDLES, CANDLES_LIVE, FEATURE_STATE, FEATURES, GROUP, TRADES, changelog
+from redpanda.topics import (
+    CANDLE_STATE,
+    CANDLES,
+    CANDLES_LIVE,
+    EXPENDABLE,
+    FEATURE_STATE,
+    FEATURES,
+    FORECAST_ERRORS,
+    FORECASTS,
+    GROUP,
+    ROLLING_STATE,
+    SCORE_STATE,
+    TRADES,
+    changelog,
+)
 from tables import rocks
 
 __all__ = ["OUTPUTS", "SOURCES", "Choice", "Standing", "choose_worker", "look", "path_of", "places", "verdict_of"]
 
-SOURCES: Final = {CANDLE_STATE: TRADES, FEATURE_STATE: CANDLES}
+SOURCES: Final = {
+    CANDLE_STATE: TRADES,
+    FEATURE_STATE: CANDLES,
+    SCORE_STATE: FORECASTS,
+    ROLLING_STATE: FORECAST_ERRORS,
+}
 """Table to the topic whose committed offsets its rows go with."""
-OUTPUTS: Final = {CANDLE_STATE: (CANDLES, CANDLES_LIVE), FEATURE_STATE: (FEATURES,)}
+OUTPUTS: Final[dict[str, tuple[str, ...]]] = {
+    CANDLE_STATE: (CANDLES, CANDLES_LIVE),
+    FEATURE_STATE: (FEATURES,),
+    SCORE_STATE: (FORECAST_ERRORS,),
+    ROLLING_STATE: (),
+}
 """Table to the topics that its stage sends to."""
 SHOWN_CHARS: Final = 200
 
@@ -145,4 +169,5 @@ def verdict_of(broker: BrokerSettings, one: Standing, reached: int | None) -> tu
         mark=tally.mark,
         whole=tally.is_whole,
         has_outputs=facts.has_records(OUTPUTS[one.table], one.partition),
+        expendable=one.table in EXPENDABLE,
     )

@@ -13,6 +13,7 @@ __all__ = [
     "CANDLE_STATE",
     "CHANGELOG_CONFIG",
     "DEAD_LETTERS",
+    "EXPENDABLE",
     "FEATURES",
     "FEATURE_STATE",
     "FORECASTS",
@@ -126,6 +127,8 @@ CANDLE_STATE: Final = "candle-state"
 FEATURE_STATE: Final = "feature-state"
 SCORE_STATE: Final = "score-state"
 ROLLING_STATE: Final = "rolling-state"
+EXPENDABLE: Final = frozenset((SCORE_STATE, ROLLING_STATE))
+"""Tables that begin anew where rows were lost: scores and corrections are learned again, candles are not."""
 CHANGELOG_CONFIG: Final = {
     # The segment that is written to is never compacted: with Kafka's 1 GiB it would be all that there is.
     "segment.bytes": str(16 << 20),

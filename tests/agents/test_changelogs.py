@@ -123,3 +123,11 @@ def test_last_record_of_a_worker_that_lost_its_partition_does_not_lower_the_coun
 def test_verdicts(place: Place, mark: bytes | None, whole: bool, verdict: Verdict) -> None:
     assert judge(place, mark=mark, whole=whole, has_outputs=True)[0] is verdict
     assert is_plain(place) <= (verdict is Verdict.READ)
+
+
+def test_what_can_be_learned_again_begins_anew_where_anything_else_is_lost() -> None:
+    cut = Place(reached=None, first=5, end=9, committed=40)
+    assert judge(cut, mark=None, whole=False, has_outputs=True)[0] is Verdict.LOST
+    verdict, reason = judge(cut, mark=None, whole=False, has_outputs=True, expendable=True)
+    assert verdict is Verdict.START_OVER
+    assert "learned again" in reason
