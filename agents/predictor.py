@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
@@ -235,7 +236,8 @@ class PredictorStage:
         learned = self._corrections_of(chunk, row.pair)
         for model in models.values():
             try:
-                one = forecast(row, model, now_ms, learned.of(model), self._watch.standing(model))
+                standing = replace(self._watch.standing(model), is_drifting=learned.is_drifting(model))
+                one = forecast(row, model, now_ms, learned.of(model), standing)
             except BadInputError as error:
                 letters.append(dead_letter(chunk, at, _STAGE, "wrong-feature-set", str(error)))
                 break

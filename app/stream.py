@@ -23,7 +23,7 @@ from app.health_pages import Health
 from app.state_folder import folder_of, hold
 from app.worker_settings import WorkerSettings
 from ml.registry import Registry
-from ml.settings import MlSettings
+from ml.settings import DriftSettings, MlSettings
 from redpanda.admin import apply, connect
 from redpanda.settings import BrokerSettings
 from redpanda.topics import (
@@ -104,7 +104,7 @@ def create_app(
         PredictorStage(app, state, ChampionWatch(Registry(ml), ml), table)
     if "scorer" in stages:
         table = _table(app, broker, SCORE_STATE, FORECASTS, (FORECAST_ERRORS,))
-        ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms)
+        ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms, DriftSettings())
     if "sinks" in stages:
         make_sinks(app, state, store)
     _report(app, state, worker)
