@@ -2,13 +2,12 @@
 
 `forecast-errors` come back and move the intervals (`ml.corrections`): that state is a RocksDB table, one row a pair.
 
-The champion aliases are asked once a second in a thread; a new model is loaded and proven there and then swapped
-in by one assignment. A registry that is down, or a bad artefact, leaves the last good model in place.
+A thread follows the champion aliases (`agents.champions`); a new model is loaded and proven there and then swapped in
+by one assignment.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from functools import partial
@@ -17,62 +16,28 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from agents.champions import ChampionWatch
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
 from agents.send import Record, deliver, deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, dead_letter, register
 from ml.corrections import PairCorrections, corrections_key
 from ml.model import ForecastModel
-from ml.registry import Registry
 from ml.rolling import Rolling, correct
-from ml.settings import MlSettings
 from ml.trust import SOUND, Standing, doubts
-from redpanda.errors import BadInputError, TickcastError
+from redpanda.errors import BadInputError
 from redpanda.topics import FEATURES, FORECAST_ERRORS, FORECASTS
 from tables.records import MINUTE_MS, DeadLetter, Features, Forecast, ForecastError
 
-__all__ = ["ChampionWatch", "PredictorStage", "forecast"]
+__all__ = ["PredictorStage", "forecast"]
 
 logger = logging.getLogger("tickcast.predictor")
 
 _STAGE: Final = "predictor"
-_POLL_S: Final = 1.0
-
-
-class ChampionWatch:
-    """The models in service, by horizon."""
-
-    def __init__(self, registry: Registry, settings: MlSettings) -> None:
-        self._registry = registry
-        self._horizons_s = settings.horizons_s
-        self._life_ms = settings.model_life_ms
-        self.models: dict[int, ForecastModel] = {}
-        self.problem = ""
-        """Why the registry could not be followed, empty while it can."""
-
-    def refresh(self) -> None:
-        """Load what has become champion since; blocking, raises nothing that the registry may do to us."""
-        models = dict(self.models)
-        problem = ""
-        for horizon_s in self._horizons_s:
-            try:
-                version = self._registry.champion_version(horizon_s)
-                known = models.get(horizon_s)
-                if version is None or (known is not None and known.version == version):
-                    continue
-                model = self._registry.champion(horizon_s)
-                if model is not None:
-                    models[horizon_s] = model
-                    logger.info("Champion for %d s: %s version %s", horizon_s, model.name, model.version)
-            except TickcastError as error:
-                problem = str(error)
-        if problem and problem != self.problem:
-            logger.warning("Keeping the last good models: %s", problem)
-        self.models, self.problem = models, problem
-
-    def standing(self, model: ForecastModel) -> Standing:
-        """Say how a model stands that is in service."""
-        return Standing(model.expires_at_ms(self._life_ms))
+_LOOK_S: Final = 0.1
+"""Time between looks at what the thread has found."""
+_FIRST_LOOK_S: Final = 20.0
+"""How long the first candles wait for the registry; importing MLflow on a busy machine takes half of it."""
 
 
 def forecast(
@@ -143,14 +108,37 @@ class PredictorStage:
         app.task(self._follow)
 
     async def _follow(self) -> None:
-        while not self._app.should_stop:
-            await asyncio.to_thread(self._watch.refresh)
-            self._state.champions = {
-                str(horizon_s): f"{model.name} v{model.version}" for horizon_s, model in self._watch.models.items()
-            }
-            if self._watch.models and self._unanswered:
-                await self._answer()
-            await self._app.sleep(_POLL_S)
+        self._watch.start()
+        try:
+            while not self._app.should_stop:
+                if self._watch.failure is not None:
+                    self._state.failed = f"{_STAGE}: {self._watch.failure!r}"
+                    await self._app.crash(self._watch.failure)
+                    return
+                self._tell()
+                if self._watch.models and self._unanswered:
+                    await self._answer()
+                await self._app.sleep(_LOOK_S)
+        finally:
+            self._watch.stop()
+
+    def _tell(self) -> None:
+        self._state.models = self._watch.report(time.time_ns() // 1_000_000)
+        self._state.champions = {
+            str(horizon_s): f"{model.name} v{model.version}"
+            for horizon_s, model in self._watch.models.items()
+            if self._watch.standing(model).is_champion
+        }
+
+    async def _first_look(self) -> None:
+        """Wait until the registry was asked once: after a restart the rows that come first must not find no model."""
+        deadline_s = time.monotonic() + _FIRST_LOOK_S
+        while not (self._watch.has_looked or self._watch.models or self._app.should_stop):
+            if time.monotonic() > deadline_s:
+                logger.warning("The model registry has not answered for %.0f s: going on without", _FIRST_LOOK_S)
+                self._watch.stand_in()
+            else:
+                await self._app.sleep(_LOOK_S / 10)
 
     async def _answer(self) -> None:
         """Forecast the newest rows as soon as there is a model, instead of a candle later."""
@@ -172,6 +160,8 @@ class PredictorStage:
 
     async def handle(self, chunk: Chunk) -> None:
         """Forecast every closed 1m candle of a chunk."""
+        if not self._watch.models:
+            await self._first_look()
         rows, letters = self._decoder.decode(chunk, _STAGE)
         now_ms = time.time_ns() // 1_000_000
         made: list[Forecast] = []

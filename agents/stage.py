@@ -41,7 +41,9 @@ class WorkerState:
         """Rolling skill, loss and coverage by pair and horizon, see `ml.scoring.Score.figures`."""
         self.live_close: dict[str, float] = {}
         self.champions: dict[str, str] = {}
-        """Name and version of the model in service, by horizon in seconds."""
+        """Name and version of the champion in service, by horizon in seconds; not of a stand-in."""
+        self.models: dict[str, dict[str, object]] = {}
+        """What serves and what the registry says, by horizon in seconds: `agents.champions.ChampionWatch.report`."""
         self.first_at_ns: dict[str, int] = {}
         """Wall clock before a stage looked at its first record (ns), by stage."""
         self.last_at_ns: dict[str, int] = {}

@@ -74,7 +74,14 @@ class Health:
         phase = self.phase
         reasons = [] if phase == "live" else [self._state.failed or phase]
         left = self._recovery.active_remaining_total() if phase == "recovery" else 0
-        return {"ready": not reasons, "phase": phase, "reasons": reasons, "records_to_recover": max(0, left)}
+        return {
+            "ready": not reasons,
+            "phase": phase,
+            "reasons": reasons,
+            "records_to_recover": max(0, left),
+            # The last good model serves on whatever the registry does: that is no reason.
+            "models": dict(self._state.models),
+        }
 
     async def look(self) -> None:
         """Take one look at the offsets; once a second."""

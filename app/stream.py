@@ -9,11 +9,12 @@ from functools import cache
 from typing import Any, cast
 
 from agents.candles import CandlesStage
+from agents.champions import ChampionWatch
 from agents.changelogs import Facts
 from agents.chunk_app import ChunkApp
 from agents.chunks import ChunkConsumer
 from agents.features import FeaturesStage
-from agents.predictor import ChampionWatch, PredictorStage
+from agents.predictor import PredictorStage
 from agents.recovery import StateTables
 from agents.scorer import ScorerStage
 from agents.send import compress_fast
@@ -159,6 +160,7 @@ def worker_status(app: ChunkApp, state: WorkerState, health: Health, name: str =
             ],
             "live_close": dict(state.live_close),
             "champions": dict(state.champions),
+            "models": dict(state.models),
             "failed": state.failed,
             # Next offset to deliver, end of the log, records not done.
             "partitions": consumer.positions() if lag >= 0 else {},

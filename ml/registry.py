@@ -120,7 +120,16 @@ class Registry:
         return target.version if target else None
 
     def champion(self, horizon_s: int) -> ForecastModel | None:
-        """Load the champion and prove it; None where there is none yet.
+        """Load the champion and prove it; None where there is none yet. Raises as `load`."""
+        target = self.champion_target(horizon_s)
+        return self.load(horizon_s, target) if target else None
+
+    def champion_target(self, horizon_s: int) -> Target | None:
+        """Ask where the champion is; None where there is none. Raises UnreachableError."""
+        return self._aliases.target(model_name(horizon_s), CHAMPION)
+
+    def load(self, horizon_s: int, target: Target) -> ForecastModel:
+        """Load what was the champion a moment ago and prove it.
 
         Raises
         ------
@@ -129,8 +138,7 @@ class Registry:
         ModelRefusedError
             Corrupt artefact, or features, inputs or horizon of another version.
         """
-        target = self._aliases.target(model_name(horizon_s), CHAMPION)
-        return self._load(horizon_s, target, CHAMPION) if target else None
+        return self._load(horizon_s, target, CHAMPION)
 
     def _load(self, horizon_s: int, target: Target, alias: str) -> ForecastModel:
         folder = local_folder(target.source)

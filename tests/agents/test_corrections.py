@@ -13,10 +13,11 @@ from faust.types import TP
 
 import agents.features
 import agents.predictor
+from agents.champions import ChampionWatch
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
 from agents.features import FeaturesStage
-from agents.predictor import ChampionWatch, PredictorStage
+from agents.predictor import PredictorStage
 from agents.send import Record, encode
 from agents.stage import WorkerState
 from ml.baseline import BaselineModel
