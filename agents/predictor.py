@@ -226,7 +226,8 @@ class PredictorStage:
         learned = self._corrections_of(chunk, row.pair)
         for model in models.values():
             try:
-                standing = replace(self._watch.standing(model), is_drifting=learned.is_drifting(model))
+                moved = learned.is_drifting(model) or self._state.inputs_moved(row.pair, model)
+                standing = replace(self._watch.standing(model), is_drifting=moved)
                 one = forecast(row, model, now_ms, learned.of(model), standing)
             except BadInputError as error:
                 letters.append(dead_letter(chunk, at, _STAGE, "wrong-feature-set", str(error)))

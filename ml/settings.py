@@ -115,6 +115,18 @@ class DriftSettings(BaseSettings):
     drift_miss_bound: float = Field(default=24.0, gt=0)
     """Outcomes outside of it, beyond those let pass, at which `coverage` is raised (count)."""
 
+    drift_psi: float = Field(default=0.25, gt=0)
+    """Population stability index above which an input has moved, if its KS agrees (nats)."""
+
+    drift_ks: float = Field(default=0.15, gt=0, lt=1)
+    """Largest distance of the distribution functions above which an input has moved, if its PSI agrees (0..1)."""
+
+    drift_input_share: float = Field(default=0.25, gt=0, le=1)
+    """Share of the inputs that must have moved for `feature-drift`; it is over below half of that (0..1)."""
+
+    drift_input_rows: int = Field(default=2_880, ge=60)
+    """1m candles after which one has a weight of 1/e in the comparison, and before which there is none (count)."""
+
     drift_trusted_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of a pair's latest forecasts below which `untrusted` is raised (0..1)."""
 
