@@ -119,8 +119,8 @@ class ScorerStage:
             self._table[scores_key(pair)] = fold.pack()
             self._state.counters["scored_too_late"] += fold.too_old
             fold.too_old = 0
-            for horizon_s, score in fold.state.scores.items():
-                self._state.scores[pair, horizon_s] = {**score.figures(), **fold.state.drift[horizon_s].figures()}
+            for horizon_s, figures in fold.figures().items():
+                self._state.scores[pair, horizon_s] = figures
         self._state.counters["forecast_errors"] += len(errors)
         self._state.counters["alerts"] += len(alerts)
         self._state.counters["train_requests"] += len(requests)

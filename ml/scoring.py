@@ -148,6 +148,13 @@ class PairScores:
         told, self._told = self._told, Told()
         return told
 
+    def figures(self) -> dict[int, dict[str, float | int | str | None]]:
+        """Give scores and drift by horizon (s), for the status of the worker."""
+        return {
+            horizon_s: {**score.figures(), **self._watch(horizon_s).figures()}
+            for horizon_s, score in self.state.scores.items()
+        }
+
     def pack(self) -> bytes:
         """Give the row of the table."""
         return _FORMAT + _encoder.encode(self.state)

@@ -244,6 +244,19 @@ def test_order_of_the_topics_changes_no_alert() -> None:
     )
 
 
+def test_row_of_before_drift_was_watched_is_read_and_watched_from_then_on() -> None:
+    scorer = Scorer()
+    for row in stretch(3, 20, (0, 0)):
+        scorer.take(row)
+    fields = msgspec.msgpack.decode(scorer.table[scores_key("BTC/USD")][1:])
+    scorer.table[scores_key("BTC/USD")] = b"\x01" + msgspec.msgpack.encode(fields[:-1])
+    scorer.restart()
+    scorer.take(candle(20))
+    figures = scorer.fold.figures()[60]
+    assert (figures["scored"], figures["drift_loss_alarm"]) == (20, False)
+    assert scorer.fold.state.drift[60].scored == 1
+
+
 def test_errors_carry_the_alarm_from_the_outcome_that_raised_it() -> None:
     scorer = Scorer()
     for row in stretch(3, 500, (100, 300)):
