@@ -172,6 +172,14 @@ def test_fall_of_the_trusted_share_is_told_once_and_once_when_it_is_over() -> No
     assert told.requests == []
 
 
+def test_forecast_that_comes_again_does_not_move_the_trusted_share() -> None:
+    watch, told = trusted((100, True, []))
+    before = msgspec.msgpack.encode(watch)
+    for at in (99, 50, 0):
+        watch.forecast(forecast(at, trusted=False, reasons=["stale"]), RULES, told)
+    assert msgspec.msgpack.encode(watch) == before
+
+
 def test_warm_up_and_drift_itself_are_no_fall_of_the_trusted_share() -> None:
     watch, told = trusted((130, False, ["warm-up"]), (300, True, []), (500, False, ["drift"]))
     assert told.alerts == []

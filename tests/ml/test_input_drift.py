@@ -129,6 +129,20 @@ def test_a_few_moved_inputs_are_no_alarm() -> None:
     assert 0 < float(stage.fold.figures()[300]["moved"]) < RULES.drift_input_share
 
 
+def test_alarm_stands_while_less_than_its_bound_but_more_than_half_of_it_has_moved() -> None:
+    stage = Stage()
+    stage.take(rows(3, 2 * RULES.drift_input_rows, shift=2.0))
+    some = rows(4, 4 * ROWS, WARM_UP_BARS + 2 * RULES.drift_input_rows)
+    for one in some:
+        for name in FEATURE_NAMES:
+            if name.startswith(("adx", "rsi", "obv_change")):
+                one.values[name] = 3.0
+    stage.take(some)
+    moved = float(stage.fold.figures()[300]["moved"])
+    assert RULES.drift_input_share / 2 < moved < RULES.drift_input_share
+    assert raised(stage.told.alerts) == [("feature-drift", True)]
+
+
 def test_nothing_is_judged_before_the_window_is_full() -> None:
     stage = Stage()
     stage.take(rows(3, RULES.drift_input_rows - 1, shift=3.0))
