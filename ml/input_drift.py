@@ -44,6 +44,8 @@ _BINS: Final = len(_DECILES) + 2
 """Of each input: ten by value, and one for what is missing."""
 _LEAST: Final = 1e-4
 """Share of an empty bin: the logarithm needs one."""
+_LEAST_ROWS: Final = 1_000
+"""Rows of a pair below which their deciles say nothing of the next ones (count)."""
 _JUDGE_EVERY: Final = 60
 """Rows from one comparison to the next (count)."""
 _NAMED: Final = 3
@@ -73,9 +75,9 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def references(train: Samples, pairs: Sequence[str]) -> dict[str, Reference]:
-    """Look at the training rows of each pair that has any; `pairs` by code."""
+    """Look at the training rows of each pair that has enough of them; `pairs` by code."""
     every = [(name, train.x[train.pair == code]) for code, name in enumerate(pairs)]
-    return {name: Reference.of(x) for name, x in every if len(x)}
+    return {name: Reference.of(x) for name, x in every if len(x) >= _LEAST_ROWS}
 
 
 def _padded(edges: list[list[float]]) -> npt.NDArray[np.float64]:

@@ -138,7 +138,7 @@ def train_horizon(
         horizon_s,
         source=settings.source,
         data_to_ms=table.quality.last_ms,
-        references=references(train, table.pairs),
+        references=references(blocks.train, table.pairs),
     )
 
     def step(iteration: int, _loss: float | None) -> bool:
