@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from agents.champions import ChampionWatch
 from agents.chunk import Chunk
@@ -225,7 +226,9 @@ class PredictorStage:
         learned = self._corrections_of(chunk, row.pair)
         for model in models.values():
             try:
-                one = forecast(row, model, now_ms, learned.of(model), self._watch.standing(model))
+                moved = learned.is_drifting(model) or self._state.inputs_moved(row.pair, model)
+                standing = replace(self._watch.standing(model), is_drifting=moved)
+                one = forecast(row, model, now_ms, learned.of(model), standing)
             except BadInputError as error:
                 letters.append(dead_letter(chunk, at, _STAGE, "wrong-feature-set", str(error)))
                 break

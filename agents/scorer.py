@@ -1,5 +1,8 @@
 """Scorer stage: `forecasts` and `candles` in, `forecast-errors` out; one row a pair in a RocksDB table.
 
+What its drift detectors say (`ml.drift`) goes to `alerts` and `train-requests` before the row is written: after a
+crash it is said again, with the times of the same outcomes.
+
 Chunks of both topics change the same rows, so those of one partition take turns: a row that is written holds nothing
 that was not delivered before.
 """
@@ -15,13 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 from agents.send import Record, deliver, deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, dead_letter, register
 from ml.scoring import PairScores, scores_key
-from redpanda.topics import CANDLES, FORECAST_ERRORS, FORECASTS
+from redpanda.topics import ALERTS, CANDLES, FORECAST_ERRORS, FORECASTS, TRAIN_REQUESTS
 from tables.features.fold import refusal
 from tables.records import Candle, DeadLetter, Forecast, ForecastError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agents.chunk import Chunk
     from agents.chunk_app import ChunkApp
+    from ml.settings import DriftSettings
+    from tables.records import Alert, TrainRequest
 
 __all__ = ["ScorerStage"]
 
@@ -31,11 +38,12 @@ _STAGE: Final = "scorer"
 class ScorerStage:
     """The thin shell around `ml.scoring`; same order of effects as the candles stage."""
 
-    def __init__(self, app: ChunkApp, state: WorkerState, table: Any, revisable_ms: int) -> None:
+    def __init__(self, app: ChunkApp, state: WorkerState, table: Any, revisable_ms: int, rules: DriftSettings) -> None:
         self._app = app
         self._state = state
         self._table = table
         self._revisable_ms = revisable_ms
+        self._rules = rules
         self._candles: Decoder[Candle] = Decoder(Candle)
         self._forecasts: Decoder[Forecast] = Decoder(Forecast)
         self._folds: dict[int, dict[str, PairScores]] = {}
@@ -83,7 +91,7 @@ class ScorerStage:
     def _fold(self, folds: dict[str, PairScores], pair: str) -> PairScores:
         fold = folds.get(pair)
         if fold is None:
-            fold = folds[pair] = PairScores(pair, self._revisable_ms, self._table.get)
+            fold = folds[pair] = PairScores(pair, self._revisable_ms, self._table.get, self._rules)
         return fold
 
     async def _settle(
@@ -96,8 +104,12 @@ class ScorerStage:
     ) -> None:
         if not await self._app.owns(chunk):
             return
-        records: list[Record] = [(one.pair.encode(), encode(one)) for one in errors]
-        await deliver(self._app, FORECAST_ERRORS, chunk.tp.partition, records)
+        told = [folds[pair].told() for pair in sorted(touched)]
+        alerts = [one for some in told for one in some.alerts]
+        requests = [one for some in told for one in some.requests]
+        await deliver(self._app, FORECAST_ERRORS, chunk.tp.partition, _records(errors))
+        await deliver(self._app, ALERTS, chunk.tp.partition, _records(alerts))
+        await deliver(self._app, TRAIN_REQUESTS, 0, _records(requests))  # it has one partition
         await deliver_dead_letters(self._app, chunk.tp.partition, letters)
         if not await self._app.owns(chunk):
             return
@@ -107,11 +119,17 @@ class ScorerStage:
             self._table[scores_key(pair)] = fold.pack()
             self._state.counters["scored_too_late"] += fold.too_old
             fold.too_old = 0
-            for horizon_s, score in fold.state.scores.items():
-                self._state.scores[pair, horizon_s] = score.figures()
+            for horizon_s, figures in fold.figures().items():
+                self._state.scores[pair, horizon_s] = figures
         self._state.counters["forecast_errors"] += len(errors)
+        self._state.counters["alerts"] += len(alerts)
+        self._state.counters["train_requests"] += len(requests)
         self._state.counters["dead_letters"] += len(letters)
         chunk.done()
+
+
+def _records(rows: Sequence[ForecastError | Alert | TrainRequest]) -> list[Record]:
+    return [(one.pair.encode(), encode(one)) for one in rows]
 
 
 def _refusal(row: Forecast) -> str:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ from agents.chunk_app import ChunkApp
 from agents.lanes import Lanes
 from agents.lease import NotAMemberError
 from tables.records import DeadLetter
+
+if TYPE_CHECKING:
+    from ml.model import ForecastModel
 
 __all__ = ["Decoder", "WorkerState", "dead_letter", "register"]
 
@@ -39,6 +42,8 @@ class WorkerState:
         self.first_forecast_at_ms: int | None = None
         self.scores: dict[tuple[str, int], dict[str, float | int | str | None]] = {}
         """Rolling skill, loss and coverage by pair and horizon, see `ml.scoring.Score.figures`."""
+        self.input_drift: dict[str, dict[int, dict[str, float | int | str]]] = {}
+        """By pair and horizon (s): how many of a model's inputs have moved, see `ml.input_drift`."""
         self.live_close: dict[str, float] = {}
         self.champions: dict[str, str] = {}
         """Name and version of the champion in service, by horizon in seconds; not of a stand-in."""
@@ -54,6 +59,15 @@ class WorkerState:
         """Topics whose writer waits for something outside, and for what."""
         self.failed: str | None = None
         """Why the worker stops, once a stage met a fault that it cannot dead-letter."""
+
+    def inputs_moved(self, pair: str, model: ForecastModel) -> bool:
+        """Say whether an alarm stands that the inputs of a model have moved."""
+        one = self.input_drift.get(pair, {}).get(model.horizon_s)
+        return (
+            one is not None
+            and (one["model"], one["model_version"]) == (model.name, model.version)
+            and bool(one["alarm"])
+        )
 
 
 class Decoder(Generic[T]):

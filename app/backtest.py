@@ -24,6 +24,7 @@ from ml.corrections import PairCorrections
 from ml.leaderboard import FoldSpan
 from ml.model import ForecastModel, Origin
 from ml.scoring import PairScores
+from ml.settings import DriftSettings
 from ml.walkforward import Plan, Progress, Tested, blocks_before, check_sizes, fold_edges
 from ml.zoo.naive import BASELINE
 from ml.zoo.trees import SERVED
@@ -147,10 +148,11 @@ class Backtest:
         rules = CandleRules()
         revisable_ms = rules.retention_ms + rules.lateness_ms
         nothing: dict[bytes, bytes] = {}
+        drift = DriftSettings()
         self._folds = {
             one.pair: _Folds(
                 PairFeatures(one.pair, "1m", revisable_ms, nothing.get),
-                PairScores(one.pair, revisable_ms, nothing.get),
+                PairScores(one.pair, revisable_ms, nothing.get, drift),
                 PairCorrections(one.pair, nothing.get),
             )
             for one in histories

@@ -14,6 +14,7 @@ from agents.changelogs import Facts
 from agents.chunk_app import ChunkApp
 from agents.chunks import ChunkConsumer
 from agents.features import FeaturesStage
+from agents.inputs import InputsStage
 from agents.predictor import PredictorStage
 from agents.recovery import StateTables
 from agents.scorer import ScorerStage
@@ -24,7 +25,7 @@ from app.health_pages import Health
 from app.state_folder import folder_of, hold
 from app.worker_settings import WorkerSettings
 from ml.registry import Registry
-from ml.settings import MlSettings
+from ml.settings import DriftSettings, MlSettings
 from redpanda.admin import apply, connect
 from redpanda.settings import BrokerSettings
 from redpanda.topics import (
@@ -100,16 +101,30 @@ def create_app(
     if "features" in stages:
         table = _table(app, broker, FEATURE_STATE, CANDLES, (FEATURES,))
         FeaturesStage(app, state, table, rules.retention_ms + rules.lateness_ms)
-    if "predictor" in stages:
-        table = _table(app, broker, ROLLING_STATE, FORECAST_ERRORS, ())
-        PredictorStage(app, state, ChampionWatch(Registry(ml), ml), table)
-    if "scorer" in stages:
-        table = _table(app, broker, SCORE_STATE, FORECASTS, (FORECAST_ERRORS,))
-        ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms)
+    _add_forecasting(app, state, worker, broker, rules, ml)
     if "sinks" in stages:
         make_sinks(app, state, store)
     _report(app, state, worker)
     return app
+
+
+def _add_forecasting(
+    app: ChunkApp,
+    state: WorkerState,
+    worker: WorkerSettings,
+    broker: BrokerSettings,
+    rules: CandleRules,
+    ml: MlSettings,
+) -> None:
+    watch = ChampionWatch(Registry(ml), ml)
+    if "predictor" in worker.stages:
+        table = _table(app, broker, ROLLING_STATE, FORECAST_ERRORS, ())
+        PredictorStage(app, state, watch, table)
+    if "scorer" in worker.stages:
+        table, drift = _table(app, broker, SCORE_STATE, FORECASTS, (FORECAST_ERRORS,)), DriftSettings()
+        ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms, drift)
+        if "predictor" in worker.stages:  # it follows the champions
+            InputsStage(app, state, table, watch, drift)
 
 
 def _make_topics(broker: BrokerSettings) -> None:
@@ -157,6 +172,11 @@ def worker_status(app: ChunkApp, state: WorkerState, health: Health, name: str =
             "first_forecast_at_ms": state.first_forecast_at_ms,
             "scores": [
                 {"pair": pair, "horizon_s": horizon_s, **figures} for (pair, horizon_s), figures in state.scores.items()
+            ],
+            "input_drift": [
+                {"pair": pair, "horizon_s": horizon_s, **figures}
+                for pair, horizons in state.input_drift.items()
+                for horizon_s, figures in horizons.items()
             ],
             "live_close": dict(state.live_close),
             "champions": dict(state.champions),

@@ -16,7 +16,7 @@ import uvloop
 from agents.chunk_app import ChunkApp
 from app.stream import the_app
 from app.worker_settings import WorkerSettings
-from ml.settings import MlSettings
+from ml.settings import DriftSettings, MlSettings
 from redpanda.admin import connect
 from redpanda.errors import TickcastError
 from redpanda.local.checks import require_port
@@ -50,7 +50,7 @@ def run() -> None:
     """
     settings, broker = WorkerSettings(), BrokerSettings()
     # A wrong setting is told before a broker that is away.
-    CandleRules(), MlSettings(), StoreSettings()
+    CandleRules(), MlSettings(), DriftSettings(), StoreSettings()
     require_port(settings.worker_port, "TICKCAST_WORKER_PORT", "")
     connect(broker).close()
     uvloop.install()

@@ -24,6 +24,7 @@ CLASSES: Final = (
     "agents.trades.settings:SimSettings",
     "ml.settings:MlSettings",
     "ml.settings:TrainerSettings",
+    "ml.settings:DriftSettings",
     "api.settings:ApiSettings",
     "app.worker_settings:WorkerSettings",
     "app.settings:AppSettings",

@@ -13,6 +13,7 @@ import numpy as np
 
 from ml.baseline import BaselineModel
 from ml.errors import ModelRefusedError
+from ml.input_drift import Reference
 from ml.inputs import INPUT_NAMES, INPUT_SET
 from ml.model import LEVELS, ForecastModel, Origin
 from ml.trees import Trees, TreesModel
@@ -52,6 +53,8 @@ class Forecaster(msgspec.Struct, frozen=True):
     """What the model must answer to `_smoke_inputs`."""
     data_to_ms: int = 0
     """open_ms of the newest candle behind trees; an artefact of before this field has long expired."""
+    references: dict[str, Reference] = {}
+    """Training inputs by pair; an artefact of before this field has none, and its inputs are not watched."""
 
 
 def _smoke_inputs() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -80,6 +83,7 @@ def save(model: ForecastModel, folder: Path) -> None:
         trees_sha256=hashlib.sha256(trees).hexdigest() if trees else "",
         smoke=model.scaled(_smoke_inputs()).tolist(),
         data_to_ms=model.origin.data_to_ms or 0,
+        references=dict(model.origin.references),
     )
     (folder / FORECASTER).write_bytes(msgspec.json.format(msgspec.json.encode(content)))
 
@@ -97,7 +101,7 @@ def load(folder: Path, horizon_s: int, version: str, alias: str) -> ForecastMode
         content = msgspec.json.decode((folder / FORECASTER).read_bytes(), type=Forecaster)
         _check(content, horizon_s)
         data_to_ms = content.data_to_ms if content.kind == TreesModel.name else None
-        origin = Origin(horizon_s, version, alias, content.feature_set, content.source, data_to_ms)
+        origin = Origin(horizon_s, version, alias, content.feature_set, content.source, data_to_ms, content.references)
         model = _build(content, origin, folder)
         drift = float(np.abs(model.scaled(_smoke_inputs()) - np.array(content.smoke)).max())
     except (OSError, msgspec.DecodeError, BadInputError, ValueError) as error:

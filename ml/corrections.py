@@ -31,6 +31,8 @@ class Learned(msgspec.Struct, frozen=True, array_like=True):
     newest_ms: int
     """feature_open_ms of the newest forecast that was learned from; an older one, or a correction, changes nothing."""
     rolling: Rolling
+    drifting: bool = False
+    """Whether the scorer had a standing alarm on the model after the newest outcome."""
 
 
 _decoder: Final = msgspec.msgpack.Decoder(dict[int, Learned])
@@ -61,12 +63,21 @@ class PairCorrections:
         made_by = (error.model, error.model_version)
         is_same = known is not None and (known.model, known.model_version) == made_by
         rolling = known.rolling if known is not None and is_same else START
-        learned = Learned(*made_by, error.feature_open_ms, learn(rolling, error.below))
+        learned = Learned(*made_by, error.feature_open_ms, learn(rolling, error.below), error.drifting)
         self._by_horizon[error.horizon_s] = learned
 
     def of(self, model: ForecastModel) -> Rolling | None:
         """Give what was learned of a model; None while that is nothing."""
+        known = self._known(model)
+        return None if known is None else known.rolling
+
+    def is_drifting(self, model: ForecastModel) -> bool:
+        """Say whether the scorer has a standing alarm on a model."""
+        known = self._known(model)
+        return known is not None and known.drifting
+
+    def _known(self, model: ForecastModel) -> Learned | None:
         known = self._by_horizon.get(model.horizon_s)
         if known is None or (known.model, known.model_version) != (model.name, model.version):
             return None
-        return known.rolling
+        return known

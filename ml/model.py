@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
@@ -16,10 +16,11 @@ from tables.features.catalog import FEATURE_SET
 from tables.records import MINUTE_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
+    from ml.input_drift import Reference
     from tables.records import Features
 
 __all__ = ["LEVELS", "WARM_UP_BARS", "ForecastModel", "Origin", "Quantiles", "probability_up"]
@@ -55,6 +56,8 @@ class Origin:
     """Where its training data came from: `kraken`, `sim`, `replay:FILE`; empty for the untrained baseline."""
     data_to_ms: int | None = None
     """open_ms of the newest candle that it was trained, calibrated or tested on; None where it never gets old."""
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    """Training inputs by pair, to compare what comes with (`ml.input_drift`); empty for the baseline."""
 
 
 class ForecastModel(ABC):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ml.baseline import GAUSSIAN
+from ml.drift import Told, Watch
 from ml.model import LEVELS
 from ml.rolling import Rolling, below, learn
 from tables.records import MINUTE_MS, ForecastError
@@ -24,6 +25,7 @@ from tables.records import MINUTE_MS, ForecastError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ml.settings import DriftSettings
     from tables.records import Candle, Forecast
 
 __all__ = ["MOST_KEPT", "PairScores", "Score", "baseline_quantiles", "pinball_bps", "scores_key"]
@@ -115,6 +117,8 @@ class State(msgspec.Struct, array_like=True):
     """By horizon (s)."""
     scores: dict[int, Score] = {}
     """By horizon (s)."""
+    drift: dict[int, Watch] = {}
+    """By horizon (s)."""
 
 
 _decoder: Final = msgspec.msgpack.Decoder(State)
@@ -129,13 +133,27 @@ def scores_key(pair: str) -> bytes:
 class PairScores:
     """The fold of one pair. A row of another format is not read: scores then start anew."""
 
-    def __init__(self, pair: str, keep_ms: int, load: Callable[[bytes], Any]) -> None:
+    def __init__(self, pair: str, keep_ms: int, load: Callable[[bytes], Any], rules: DriftSettings) -> None:
         self.pair = pair
         self._keep_ms = keep_ms
+        self._rules = rules
         row = load(scores_key(pair))
         self.state = _decoder.decode(row[1:]) if row is not None and row[:1] == _FORMAT else State()
         self.too_old = 0
         """Records that came after their row had left the state (count)."""
+        self._told = Told()
+
+    def told(self) -> Told:
+        """Give the alerts and requests since the last time it was asked."""
+        told, self._told = self._told, Told()
+        return told
+
+    def figures(self) -> dict[int, dict[str, float | int | str | None]]:
+        """Give scores and drift by horizon (s), for the status of the worker."""
+        return {
+            horizon_s: {**score.figures(), **self._watch(horizon_s).figures()}
+            for horizon_s, score in self.state.scores.items()
+        }
 
     def pack(self) -> bytes:
         """Give the row of the table."""
@@ -161,6 +179,7 @@ class PairScores:
             sigma_bps=one.sigma_bps,
         )
         state.forecast_ms = max(state.forecast_ms, one.feature_open_ms + MINUTE_MS)
+        self._watch(one.horizon_s).forecast(one, self._rules, self._told)
         outcome = state.outcomes.get(one.target_ms)
         errors = [] if outcome is None else [self._score(one.horizon_s, one.target_ms, kept, outcome, now_ms)]
         self._forget()
@@ -230,7 +249,13 @@ class PairScores:
             kept.learned = True
             self.state.baseline[horizon_s] = learn(rolling, below(actual_bps, baseline))
             self._score_of(horizon_s, kept).take(error)
+            self._watch(horizon_s).outcome(error, kept.sigma_bps, self._rules, self._told)
+        if self._watch(horizon_s).is_drifting(kept.model, kept.model_version):
+            return msgspec.structs.replace(error, drifting=True)
         return error
+
+    def _watch(self, horizon_s: int) -> Watch:
+        return self.state.drift.setdefault(horizon_s, Watch())
 
     def _score_of(self, horizon_s: int, kept: Kept) -> Score:
         score = self.state.scores.get(horizon_s)

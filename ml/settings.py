@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-__all__ = ["MlSettings", "TrainerSettings"]
+__all__ = ["DriftSettings", "MlSettings", "TrainerSettings"]
 
 CommaList = NoDecode  # the environment gives `60,300,900`, not JSON
 
@@ -94,3 +94,41 @@ class TrainerSettings(MlSettings):
     @classmethod
     def _split_pairs(cls, value: object) -> object:
         return _split(value)
+
+
+class DriftSettings(BaseSettings):
+    """When the scorer says that a model has got worse. Rates of false alarms and delays: docs/adr/0020-drift.md."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TICKCAST_", frozen=True, use_attribute_docstrings=True, extra="ignore"
+    )
+
+    drift_loss_slack: float = Field(default=0.3, gt=0, le=2)
+    """Excess of the pinball loss over the baseline's that is let pass (standard deviations of the difference)."""
+
+    drift_loss_bound: float = Field(default=40.0, gt=0)
+    """Sum of what goes beyond it at which `error-drift` is raised (standard deviations)."""
+
+    drift_miss_slack: float = Field(default=0.05, gt=0, lt=0.9)
+    """Share of outcomes outside of the 90 % interval, beyond 10 %, that is let pass (0..1)."""
+
+    drift_miss_bound: float = Field(default=24.0, gt=0)
+    """Outcomes outside of it, beyond those let pass, at which `coverage` is raised (count)."""
+
+    drift_psi: float = Field(default=0.25, gt=0)
+    """Population stability index above which an input has moved, if its KS agrees (nats)."""
+
+    drift_ks: float = Field(default=0.15, gt=0, lt=1)
+    """Largest distance of the distribution functions above which an input has moved, if its PSI agrees (0..1)."""
+
+    drift_input_share: float = Field(default=0.25, gt=0, le=1)
+    """Share of the inputs that must have moved for `feature-drift`; it is over below half of that (0..1)."""
+
+    drift_input_rows: int = Field(default=2_880, ge=60)
+    """1m candles after which one has a weight of 1/e in the comparison, and before which there is none (count)."""
+
+    drift_trusted_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of a pair's latest forecasts below which `untrusted` is raised (0..1)."""
+
+    drift_cool_down_s: float = Field(default=3_600.0, ge=0)
+    """Least time between two requests for a training of one pair and horizon, by the outcomes' time (s)."""

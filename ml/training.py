@@ -16,6 +16,7 @@ from ml.catboost_model import Params, fit_model, importance
 from ml.errors import ModelRefusedError
 from ml.evaluate import Metrics, diebold_mariano, folds, measure, pinball, skill
 from ml.gate import Check, Verdict, decide
+from ml.input_drift import references
 from ml.inputs import INPUT_SET
 from ml.model import LEVELS, Origin
 from ml.registry import REPORT, Record, Registry
@@ -133,7 +134,12 @@ def train_horizon(
         return HorizonReport(horizon_s, False, [thin], "", registry.champion_version(horizon_s) or "", rows)
     label = f"{horizon_s // 60} min"
     tuned = tune(blocks.train, horizon_s, settings, lambda done, all_: progress(f"tuning {label}", done, all_))
-    origin = Origin(horizon_s, source=settings.source, data_to_ms=table.quality.last_ms)
+    origin = Origin(
+        horizon_s,
+        source=settings.source,
+        data_to_ms=table.quality.last_ms,
+        references=references(blocks.train, table.pairs),
+    )
 
     def step(iteration: int, _loss: float | None) -> bool:
         progress(f"training {label}", iteration, tuned.params.iterations)

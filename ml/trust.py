@@ -16,7 +16,7 @@ __all__ = ["REASONS", "SOUND", "STALE_MS", "Standing", "doubts"]
 
 STALE_MS: Final = 120_000
 """A forecast of a candle that closed longer ago than this is `stale`."""
-REASONS: Final = ("stale", "warm-up", "synthetic", "model-expired", "no-champion")
+REASONS: Final = ("stale", "warm-up", "synthetic", "drift", "model-expired", "no-champion")
 """Every reason, in the order in which a forecast carries them."""
 
 
@@ -27,6 +27,8 @@ class Standing(msgspec.Struct, frozen=True):
     """From this time on it is too old (`ForecastModel.expires_at_ms`); None: never."""
     is_champion: bool = True
     """False for the baseline that stands in where no champion could be loaded."""
+    is_drifting: bool = False
+    """Whether a standing alarm of the scorer says that it has got worse (`ml.drift`)."""
 
 
 SOUND: Final = Standing()
@@ -43,6 +45,7 @@ def doubts(row: Features, now_ms: int, standing: Standing) -> list[str]:
         "stale": now_ms - closed_ms > STALE_MS,
         "warm-up": row.bars < WARM_UP_BARS,
         "synthetic": row.synthetic,
+        "drift": standing.is_drifting,
         "model-expired": standing.expires_at_ms is not None and closed_ms >= standing.expires_at_ms,
         "no-champion": not standing.is_champion,
     }

@@ -193,6 +193,8 @@ class ForecastError(msgspec.Struct, frozen=True):
     below: tuple[bool, bool, bool, bool, bool]
     """Whether the outcome was below q05, q25, q50, q75, q95."""
     scored_at_ms: int
+    drifting: bool = False
+    """Whether an alarm stood on the model, pair and horizon after this outcome, see `ml.drift`."""
 
     @property
     def inside50(self) -> bool:
@@ -223,7 +225,7 @@ class Alert(msgspec.Struct, frozen=True):
 
     pair: str
     name: str
-    """`feature-drift`, `error-drift`, `coverage`, `skill`, `model-expired`."""
+    """`feature-drift`, `error-drift`, `coverage`, `untrusted`, `skill`, `model-expired`."""
     horizon_s: int
     """0 where it is of no horizon."""
     raised: bool

@@ -243,3 +243,15 @@ def test_new_version_of_the_champion_starts_without_offsets(stages: Stages) -> N
     corrections = stages.predictor._corrections[0][PAIR].of(BaselineModel(Origin(60, version="2")))
     assert corrections is not None
     assert corrections.scored == 1
+
+
+def test_forecasts_of_a_model_with_an_alarm_go_on_untrusted_until_it_is_over(stages: Stages) -> None:
+    made = stages.history()
+    learned(stages, [an_error(made[0], drifting=True)])
+    stages.restart_predictor()
+    _, _, forecasts = stages.trade(MINUTES + 2, MINUTES * MINUTE_MS, 101.0)
+    assert {one.horizon_s: "drift" in one.reasons for one in forecasts} == {60: True, 300: False}
+    assert not any(one.trusted for one in forecasts)
+    learned(stages, [an_error(made[2])])
+    _, _, forecasts = stages.trade(MINUTES + 3, (MINUTES + 1) * MINUTE_MS, 101.0)
+    assert {one.horizon_s: "drift" in one.reasons for one in forecasts} == {60: False, 300: False}

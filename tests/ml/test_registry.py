@@ -14,6 +14,7 @@ from ml.alias import MlflowAliases
 from ml.artefact import FORECASTER, TREES
 from ml.baseline import BaselineModel
 from ml.errors import ModelRefusedError
+from ml.input_drift import Reference
 from ml.inputs import INPUT_NAMES
 from ml.model import Origin
 from ml.registry import CHALLENGER, CHAMPION, PREVIOUS, Record, Registry, model_name
@@ -153,6 +154,16 @@ def test_trees_that_do_not_say_how_old_they_are_have_expired_and_a_baseline_neve
     trees = registry.champion(540)
     assert trees is not None
     assert trees.expires_at_ms(1) == 60_001
+
+
+def test_training_inputs_of_each_pair_come_back_with_the_model(registry: Registry) -> None:
+    x = np.random.default_rng(1).normal(size=(200, len(INPUT_NAMES))).astype(np.float32)
+    x[:20, 3] = np.nan
+    references = {"BTC/USD": Reference.of(x), "ETH/USD": Reference.of(x * 2)}
+    registry.promote(600, registry.register(TreesModel(Origin(600, references=references), forest()), Record()))
+    champion = registry.champion(600)
+    assert champion is not None
+    assert champion.origin.references == references
 
 
 def test_a_version_that_cannot_be_served_is_not_promoted(registry: Registry) -> None:

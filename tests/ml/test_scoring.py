@@ -14,6 +14,7 @@ from ml.baseline import GAUSSIAN
 from ml.model import LEVELS
 from ml.rolling import START, learn
 from ml.scoring import PairScores, baseline_quantiles, pinball_bps, scores_key
+from ml.settings import DriftSettings
 from tables.records import MINUTE_MS, Candle, Forecast, ForecastError
 from tests.support.samples import START_MS, candle, forecast
 
@@ -38,7 +39,7 @@ class Scorer:
         self.restart()
 
     def restart(self) -> None:
-        self.fold = PairScores(PAIR, self.keep_ms, self.table.get)
+        self.fold = PairScores(PAIR, self.keep_ms, self.table.get, DriftSettings())
 
     def take(self, one: Input) -> list[ForecastError]:
         errors = self.fold.candle(one, 7) if isinstance(one, Candle) else self.fold.forecast(one, 7)
@@ -233,5 +234,5 @@ def test_rows_of_a_live_pair_leave_once_nothing_can_correct_them() -> None:
     assert next(iter(state.outcomes)) >= START_MS + 300 * MINUTE_MS - KEEP_MS
     assert len(state.outcomes) < 20
     assert sum(len(waiting) for waiting in state.kept.values()) < 80
-    assert len(scorer.fold.pack()) < 10_000
+    assert len(scorer.fold.pack()) < 11_000
     assert len(scorer.said) == 300 * 3 - 1 - 5 - 15

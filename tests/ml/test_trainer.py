@@ -74,6 +74,7 @@ def test_candles_become_a_champion_that_serves_what_was_trained(tmp_path: Path) 
     assert isinstance(champion, TreesModel)
     assert (champion.version, report.champion_version, champion.origin.source) == ("2", "2", "sim")
     assert champion.origin.data_to_ms == table["open_ms"].max(), "its age counts from there"
+    assert champion.origin.references.keys() == {"BTC/USD", "ETH/USD"}, "what comes is compared with each pair's rows"
 
     raw = raw_matrix({name: values[-300:] for name, values in one.items() if name != "pair"})
     prices = raw[:, 3:4] * np.exp(champion.returns(inputs(raw), one["ewma_vol_60"][-300:]))

@@ -47,6 +47,10 @@ def test_stand_in_for_a_champion_is_never_trusted() -> None:
     assert doubts(ROW, CLOSED_MS, Standing(is_champion=False)) == ["no-champion"]
 
 
+def test_standing_alarm_of_the_scorer_is_drift() -> None:
+    assert doubts(ROW, CLOSED_MS, Standing(is_drifting=True)) == ["drift"]
+
+
 @given(
     bars=st.integers(1, 2 * WARM_UP_BARS),
     synthetic=st.booleans(),

@@ -125,9 +125,9 @@ def own_broker(tmp_path: Path) -> Iterator[BrokerSettings]:
         yield settings
 
 
-def everything(settings: BrokerSettings, topic: str) -> list[bytes]:
+def everything(settings: BrokerSettings, topic: str, partitions_of_topic: int | None = None) -> list[bytes]:
     consumer = KafkaConsumer(bootstrap_servers=settings.broker_url, enable_auto_commit=False)
-    partitions = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
+    partitions = [TopicPartition(topic, partition) for partition in range(partitions_of_topic or settings.partitions)]
     consumer.assign(partitions)
     consumer.seek_to_beginning(*partitions)
     ends = consumer.end_offsets(partitions)
