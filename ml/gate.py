@@ -20,6 +20,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Diebold-Mariano must be below: one-sided 5 %."""
     skill: float = 0.002
     """Least pinball skill over the baseline."""
+    dm_expired: float = 1.645
+    """Diebold-Mariano against a champion whose data are too old must be below: it only may not be better."""
     mae_dm: float = 1.645
     """Diebold-Mariano of the absolute error must be below."""
     coverage90: tuple[float, float] = (0.87, 0.93)
@@ -67,6 +69,7 @@ def decide(
     fold_skill: Sequence[float],
     contract: str | None,
     hashes_match: bool,
+    champion_expired: bool = False,
     limits: Limits = LIMITS,
 ) -> Verdict:
     """Decide on a challenger from evidence gathered on one common set of rows. All checks must hold.
@@ -86,6 +89,8 @@ def decide(
         What the data broke; None for nothing.
     hashes_match
         Features and inputs of the challenger are those of this program.
+    champion_expired
+        The champion's data are older than a model may get: then a challenger that does as well is taken.
     """
     low, high = limits.coverage90
     known = len(fold_coverage90) > 0 and all(map(math.isfinite, fold_coverage90))
@@ -93,7 +98,9 @@ def decide(
     positive = sum(value > 0 for value in fold_skill) / len(fold_skill) if fold_skill else math.nan
     checks = [
         _below("pinball beats the baseline (DM)", dm_baseline, limits.dm),
-        _below("pinball beats the champion (DM)", dm_champion, limits.dm),
+        _below("pinball not worse than the expired champion's (DM)", dm_champion, limits.dm_expired)
+        if champion_expired
+        else _below("pinball beats the champion (DM)", dm_champion, limits.dm),
         Check("pinball skill over the baseline", skill >= limits.skill, _known(skill), f">= {limits.skill:g}"),
         _below("absolute error not worse (DM)", mae_dm, limits.mae_dm),
         Check(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["FoldFigures", "HorizonReport", "contract", "train_horizon"]
 
 _MEDIAN: Final = LEVELS.index(0.5)
+FOR_EVER_MS: Final = 1 << 62
 _MIN_BLOCK: Final = 100  # rows of a block below which nothing is fitted or judged
 _log = logging.getLogger("tickcast.trainer")
 
@@ -156,7 +157,7 @@ def train_horizon(
     )
     baseline = BaselineModel.fit(origin, np.concatenate([train.y, blocks.calibration.y]))
     models = {"challenger": model, "baseline": baseline, "champion": _champion(registry, horizon_s)}
-    report = judge(models, blocks.test, table.quality)
+    report = judge(models, blocks.test, table.quality, settings.model_life_ms)
     report = msgspec.structs.replace(
         report, rows=rows, params=tuned.params, trials=tuned.trials, importance=importance(trained)
     )
@@ -179,8 +180,19 @@ def _score(model: ForecastModel, test: dataset.Samples) -> Scored:
     return Scored(quantiles, pinball(test.ret, quantiles), np.abs(test.ret - quantiles[:, _MEDIAN]))
 
 
-def judge(models: Mapping[str, ForecastModel | None], test: dataset.Samples, quality: dataset.Quality) -> HorizonReport:
-    """Score all models on the same rows and put the evidence before the gate."""
+def judge(
+    models: Mapping[str, ForecastModel | None],
+    test: dataset.Samples,
+    quality: dataset.Quality,
+    life_ms: int = FOR_EVER_MS,
+) -> HorizonReport:
+    """Score all models on the same rows and put the evidence before the gate.
+
+    Parameters
+    ----------
+    life_ms
+        Age of a champion's newest data from which it has expired (ms).
+    """
     scored = {name: _score(model, test) for name, model in models.items() if model is not None}
     challenger, baseline, champion = scored["challenger"], scored["baseline"], scored.get("champion")
     model = models["challenger"]
@@ -202,6 +214,7 @@ def judge(models: Mapping[str, ForecastModel | None], test: dataset.Samples, qua
         fold_skill=[fold.skill for fold in stretches],
         contract=contract(quality),
         hashes_match=model.feature_set == FEATURE_SET,
+        champion_expired=_is_expired(models.get("champion"), quality.last_ms, life_ms),
     )
     metrics = {name: measure(test.ret, one.quantiles) for name, one in scored.items()}
     return HorizonReport(
@@ -223,6 +236,11 @@ def judge(models: Mapping[str, ForecastModel | None], test: dataset.Samples, qua
         },
         quality=quality,
     )
+
+
+def _is_expired(champion: ForecastModel | None, now_ms: int, life_ms: int) -> bool:
+    expires_at_ms = champion.expires_at_ms(life_ms) if champion is not None else None
+    return expires_at_ms is not None and expires_at_ms <= now_ms
 
 
 def _fold(test: dataset.Samples, part: np.ndarray[Any, Any], challenger: Scored, baseline: Scored) -> FoldFigures:

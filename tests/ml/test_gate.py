@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from ml import dataset
+from ml.baseline import BaselineModel
 from ml.gate import decide
-from ml.training import contract
+from ml.model import Origin
+from ml.training import contract, judge
+from tables.records import DAY_MS, MINUTE_MS
 from tests.support.feature_columns import clock_candles, feature_columns, noise_candles
 from tests.support.gate import trained_verdict
 
@@ -57,6 +60,25 @@ def test_one_failed_check_refuses_and_is_named(name: str, value: Any, reason: st
     assert not verdict.promote
     assert len(verdict.reasons) == 1
     assert reason in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("dm_champion", "promoted"), [(-0.5, True), (1.6, True), (1.7, False), (None, False)])
+def test_an_expired_champion_only_may_not_be_better(dm_champion: float | None, promoted: bool) -> None:
+    evidence = {**GOOD, "dm_champion": dm_champion}
+    assert decide(**evidence, champion_expired=True).promote is promoted
+    assert not decide(**evidence).promote
+
+
+def test_a_champion_expires_by_the_age_of_its_data() -> None:
+    table = dataset.prepare(feature_columns("X/USD", clock_candles(6_000, seed=11)))
+    rows = dataset.samples(table, 60)
+    test = rows.take(rows.open_ms >= rows.open_ms[4_000])
+    last_ms = table.quality.last_ms
+    for age_ms, expired in ((DAY_MS, True), (DAY_MS - MINUTE_MS, False)):
+        old = BaselineModel(Origin(60, data_to_ms=last_ms - age_ms - MINUTE_MS))
+        models = {"challenger": BaselineModel(Origin(60)), "baseline": BaselineModel(Origin(60)), "champion": old}
+        report = judge(models, test, table.quality, DAY_MS)
+        assert any("expired" in check.name for check in report.checks) is expired
 
 
 def test_noise_is_promoted_at_most_once_in_twenty() -> None:
