@@ -10,9 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from redpanda.errors import BadInputError, MissingToolError
-from tables.records import DAY_MS, MINUTE_MS
+from tables.records import DAY_MS, MINUTE_MS, Candle
 
-__all__ = ["NEEDED", "PAIR_COLUMNS", "Found", "History", "histories_of", "read_candles", "read_columns"]
+__all__ = [
+    "NEEDED",
+    "PAIR_COLUMNS",
+    "SOURCE",
+    "Columns",
+    "Found",
+    "History",
+    "candle_of",
+    "histories_of",
+    "read_candles",
+    "read_columns",
+]
 
 NEEDED: Final = ("timestamp", "open", "high", "low", "close", "volume")
 _MORE: Final = ("quote_volume", "buy_volume", "trades")
@@ -22,6 +33,8 @@ _LONGEST_FILL: Final = 7 * DAY_MS // MINUTE_MS
 _UNITS_MS: Final = ((10**17, 1e6), (10**14, 1e3), (10**11, 1.0), (10**8, 1e-3))
 """Integers from here on count so many to the millisecond: ns, µs, ms, s since the epoch."""
 _LIMIT: Final = 1e100
+_NUMBERS: Final = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume")
+SOURCE: Final = "replay"
 Columns = dict[str, npt.NDArray[Any]]
 
 
@@ -208,3 +221,26 @@ def _filled(rows: Columns) -> tuple[Columns, int]:
         out[name] = np.where(new, 0.0, out[name])
     out["synthetic"] = out["synthetic"] | new
     return out, int((silence > _LONGEST_FILL).sum())
+
+
+def candle_of(pair: str, columns: Columns, at: int) -> Candle:
+    """Give one row as the candles stage would send it."""
+    open_ms = int(columns["open_ms"][at])
+    numbers = {name: float(columns[name][at]) for name in _NUMBERS}
+    synthetic = bool(columns["synthetic"][at])
+    return Candle(
+        pair=pair,
+        timeframe="1m",
+        open_ms=open_ms,
+        **numbers,
+        trades=int(columns["trades"][at]),
+        vwap=numbers["close"] if synthetic else numbers["quote_volume"] / numbers["volume"],
+        first_trade_id=-1,
+        last_trade_id=-1,
+        closed=True,
+        revision=0,
+        synthetic=synthetic,
+        closed_by="watermark",
+        source=SOURCE,
+        as_of_ms=open_ms + MINUTE_MS,
+    )
