@@ -33,7 +33,7 @@ from tables.features import FEATURE_NAMES
 from tables.features.fold import PairFeatures, refusal
 from tables.records import MINUTE_MS, Candle, Features, Forecast, ForecastError
 
-__all__ = ["Backtest", "Outcome", "candles_of"]
+__all__ = ["Backtest", "Outcome", "candle_of", "candles_of"]
 
 _TELL_EVERY: Final = 5_000  # candles
 
@@ -208,7 +208,8 @@ class Backtest:
         rows = dataset.samples(table, horizon_s)
         fold: npt.NDArray[Any] = np.searchsorted(self._edges, rows.open_ms, side="right") - 1
         tested = np.flatnonzero((fold >= 0) & (fold < self._plan.folds))
-        tested = tested[np.argsort(rows.open_ms[tested], kind="stable")]
+        # In the order of `ml.walkforward.run`, so that other models can be put beside it.
+        tested = tested[np.argsort(fold[tested], kind="stable")]
         rows, fold = rows.take(tested), np.asarray(fold[tested], dtype=np.int32)
         model = made.quantiles[self._seen.place(table.pairs, rows.pair, rows.open_ms)]
         if np.isnan(model).any():

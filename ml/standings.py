@@ -15,7 +15,7 @@ from ml.walkforward import Tested
 from ml.zoo.candidate import MEDIAN
 from ml.zoo.naive import BASELINE
 
-__all__ = ["leaderboard", "one_sided"]
+__all__ = ["figures", "leaderboard", "one_sided"]
 
 _BPS = 1e4
 
@@ -64,6 +64,31 @@ def _standing(
         dm_p=_known(one_sided(dm)),
         mae_dm=_known(mae_dm),
     )
+
+
+def figures(board: Leaderboard, model: str) -> dict[str, float | int | None]:
+    """Give what one model came to in few numbers: all rows, and over the folds."""
+    mine = [one for one in board.standings if one.model == model and not one.pair]
+    whole, parts = next(one for one in mine if one.fold is None), [one for one in mine if one.fold is not None]
+    covered = [one.metrics.coverage90 for one in parts]
+    return {
+        "pinball_skill_pct": round(100 * whole.pinball_skill, 4),
+        "dm": whole.dm,
+        "dm_p": whole.dm_p,
+        "folds_positive": sum(one.pinball_skill > 0 for one in parts),
+        "folds": len(parts),
+        "skill_pct_worst_fold": round(100 * min(one.pinball_skill for one in parts), 4),
+        "coverage50": round(whole.metrics.coverage50, 4),
+        "coverage90": round(whole.metrics.coverage90, 4),
+        "coverage90_lowest_fold": round(min(covered), 4),
+        "coverage90_highest_fold": round(max(covered), 4),
+        "width90_bps": round(whole.metrics.width90_bps, 2),
+        "mae_skill_pct": round(100 * whole.mae_skill, 4),
+        "mae_dm": whole.mae_dm,
+        "rmse_skill_pct": round(100 * whole.rmse_skill, 4),
+        "direction": round(whole.metrics.direction, 4),
+        "rows": whole.metrics.rows,
+    }
 
 
 def one_sided(dm: float) -> float:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from ml.model import LEVELS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ml.report.content import Content
     from ml.tuning import Trial
 
-__all__ = ["figures"]
+__all__ = ["Figure", "calibration_chart", "figures", "folds_chart"]
 
 _COLOURS: Final = ("#3b82f6", "#f59e0b", "#10b981", "#a855f7", "#ef4444", "#64748b")
 """Readable on white and on near black."""
@@ -26,9 +28,9 @@ def figures(content: Content) -> dict[str, Figure]:
     report = content.report
     found: dict[str, Figure] = {}
     if report.folds:
-        found["chart-folds"] = _folds(content)
+        found["chart-folds"] = folds_chart([(fold.skill, fold.coverage90) for fold in report.folds])
     if report.calibration:
-        found["chart-calibration"] = _calibration(content)
+        found["chart-calibration"] = calibration_chart(report.calibration)
     if report.importance:
         found["chart-importance"] = _importance(report.importance)
     if any(one.psi is not None for one in content.features):
@@ -44,8 +46,8 @@ def _layout(height: int = 320, **more: Any) -> Figure:
     return {"height": height, "margin": {"l": 60, "r": 20, "t": 20, "b": 50}, "legend": {"orientation": "h"}, **more}
 
 
-def _folds(content: Content) -> Figure:
-    folds = content.report.folds
+def folds_chart(folds: Sequence[tuple[float, float]]) -> Figure:
+    """Chart pinball skill and coverage of the 90 % interval (shares) of each fold."""
     x = [f"fold {at + 1}" for at in range(len(folds))]
     return {
         "data": [
@@ -53,8 +55,8 @@ def _folds(content: Content) -> Figure:
                 "type": "bar",
                 "name": "pinball skill over the baseline (%)",
                 "x": x,
-                "y": [fold.skill * _PERCENT for fold in folds],
-                "marker": {"color": [_COLOURS[0] if fold.skill > 0 else _COLOURS[4] for fold in folds]},
+                "y": [skill * _PERCENT for skill, _ in folds],
+                "marker": {"color": [_COLOURS[0] if skill > 0 else _COLOURS[4] for skill, _ in folds]},
                 "showlegend": False,
             },
             {
@@ -62,7 +64,7 @@ def _folds(content: Content) -> Figure:
                 "mode": "lines+markers",
                 "name": "coverage of the 90 % interval (%)",
                 "x": x,
-                "y": [fold.coverage90 * _PERCENT for fold in folds],
+                "y": [coverage * _PERCENT for _, coverage in folds],
                 "yaxis": "y2",
                 "line": {"color": _COLOURS[1]},
             },
@@ -84,10 +86,9 @@ def _folds(content: Content) -> Figure:
     }
 
 
-def _calibration(content: Content) -> Figure:
-    """Chart share minus level: on the usual square all models lie on the diagonal to the eye."""
+def calibration_chart(calibration: Mapping[str, Sequence[float]]) -> Figure:
+    """Chart share minus level, by model: on the usual square all lie on the diagonal to the eye."""
     levels = [level * _PERCENT for level in LEVELS]
-    calibration = content.report.calibration
     off = {
         name: [(share - level) * _PERCENT for share, level in zip(shares, LEVELS, strict=True)]
         for name, shares in calibration.items()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["cell", "minute", "number", "percent", "spark", "table"]
+__all__ = ["cell", "minute", "number", "percent", "probability", "spark", "table"]
 
 _SPARK: Final = (120, 24)
 """Width and height of a histogram (px)."""
@@ -57,6 +57,11 @@ def percent(value: float | None, digits: int = 2, *, sign: bool = False) -> str 
     if value is None or not math.isfinite(value):
         return None
     return f"{value * 100:{'+' if sign else ''}.{digits}f} %"
+
+
+def probability(value: float | None) -> str | None:
+    """Write a probability, tiny ones as powers of ten."""
+    return None if value is None else f"{value:.0e}" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004  # readable
 
 
 def minute(at_ms: int) -> str:

@@ -108,7 +108,7 @@ def test_missing_file_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.component
 def test_store_is_read_as_the_trainer_reads_it(
-    store_client: Client, store_settings: StoreSettings, tmp_path: Path
+    store_client: Client, store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candles = market(400, 100.0, silences=0)
     fold = PairFeatures("BTC/USD", "1m", 902_000, lambda _: None)
@@ -116,16 +116,21 @@ def test_store_is_read_as_the_trainer_reads_it(
     rows.insert_candles(store_client, candles, "a")
     kept = [*made[:300], *made[303:]]
     rows.insert_features(store_client, kept, "a")
-    env = {
+    changes = {
         "TICKCAST_CLICKHOUSE_URL": store_settings.clickhouse_url,
         "TICKCAST_STORE_PORT": str(store_settings.store_port),
         "TICKCAST_CLICKHOUSE_DATABASE": store_settings.clickhouse_database,
+        # The options set these; here they are given back.
+        "TICKCAST_PAIRS": "ADA/USD",
+        "TICKCAST_TRAIN_HISTORY_DAYS": "30",
     }
-    done = tickcast("check", "data", "--pair", "BTC/USD", "--days", "0.2", "--json", cwd=tmp_path, **env)
-    assert done.returncode == 0, done.stderr
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    done = check("data", "--pair", "BTC/USD", "--days", "0.2", "--json")
+    assert done.exit_code == 0, done.output
     quality = json.loads(done.stdout)["quality"]
     silent = sum(row.synthetic for row in kept[112:])
     assert (quality["rows"], quality["gaps"], quality["synthetic"]) == (285, 3, silent)
     assert quality["cold"] == 17, "features were read too"
-    nothing = tickcast("check", "data", "--pair", "ETH/USD", cwd=tmp_path, **env)
-    assert "no 1m features of ETH/USD" in one_line_error(nothing)
+    nothing = check("data", "--pair", "ETH/USD")
+    assert "no 1m features of ETH/USD" in str(nothing.exception)

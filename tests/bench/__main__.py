@@ -7,7 +7,19 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("replay", "features", "recovery", "freshness", "scale", "takeover", "ingest", "soak")
+NAMES = (
+    "replay",
+    "features",
+    "recovery",
+    "freshness",
+    "scale",
+    "takeover",
+    "ingest",
+    "soak",
+    "walkforward",
+    "train",
+    "gate",
+)
 
 
 def main() -> None:

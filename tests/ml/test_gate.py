@@ -3,16 +3,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ml import dataset
-from ml.baseline import BaselineModel
-from ml.catboost_model import Params, fit_model
 from ml.gate import decide
-from ml.model import Origin
-from ml.training import contract, judge
+from ml.training import contract
 from tests.support.feature_columns import clock_candles, feature_columns, noise_candles
+from tests.support.gate import trained_verdict
 
 GOOD: dict[str, Any] = {
     "dm_baseline": -3.0,
@@ -60,17 +57,6 @@ def test_one_failed_check_refuses_and_is_named(name: str, value: Any, reason: st
     assert not verdict.promote
     assert len(verdict.reasons) == 1
     assert reason in verdict.reasons[0]
-
-
-def trained_verdict(candles: dict[str, Any], horizon_s: int, seed: int) -> bool:
-    """Train on one series as the trainer does, without tuning, against both baselines."""
-    table = dataset.prepare(feature_columns("X/USD", candles))
-    blocks = dataset.split(dataset.samples(table, horizon_s), horizon_s)
-    train, origin = dataset.every_hth(blocks.train, horizon_s), Origin(horizon_s)
-    model, _ = fit_model(train, blocks.calibration, Params(iterations=50, depth=4), origin, threads=1, seed=seed)
-    baseline = BaselineModel.fit(origin, np.concatenate([train.y, blocks.calibration.y]))
-    models = {"challenger": model, "baseline": baseline, "champion": BaselineModel(origin)}
-    return judge(models, blocks.test, table.quality).promoted
 
 
 def test_noise_is_promoted_at_most_once_in_twenty() -> None:
