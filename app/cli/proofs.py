@@ -56,14 +56,14 @@ def data(
     join_stack(home)
     log_to_stderr(level=30)
     with progress() as tell:
-        tell("reading", 0, 3)
+        tell("reading", 0, 1)
         columns = _columns(file, pair, days)
-        tell("reading", 1, 3)
+        tell("reading", 1, 1)
         from ml.checks.quality import look
 
-        tell("looking at rows", 0, 2)
+        tell("looking at rows", 0, 1)
         whole = look(columns)
-        tell("looking at rows", 1, 2)
+        tell("looking at rows", 1, 1)
         each = {one: look(_only(columns, one)) for one in _pairs(columns)} if whole.pairs > 1 else {}
     from app.cli import proof_tables
 

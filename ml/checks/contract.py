@@ -56,7 +56,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     name: str
     what: str
-    """Is wrong where it is broken, behind the number of rows."""
+    """What such rows are like, behind their number."""
     remedy: str
     """What a person does about it."""
     holds: Callable[[pd.DataFrame], Any]
@@ -97,51 +97,51 @@ def _volume(frame: pd.DataFrame) -> Any:
 RULES: Final = (
     Rule(
         "whole minutes",
-        "open at no whole minute",
+        "not at a whole minute",
         "give the open times of 1m candles, in UTC",
         lambda frame: frame["open_ms"] % MINUTE_MS == 0,
     ),
     Rule(
         "one minute a row",
-        "are not one minute apart in the middle",
+        "in steps of more than a minute",
         "give 1m candles: other timeframes are made of them",
         lambda frame: not frame["minutes"].median() > 1,
     ),
     Rule(
         "time order",
-        "are older than the row before them",
+        "behind a newer row of the pair",
         "sort the rows of each pair by their time",
         lambda frame: ~frame["late"],
     ),
     Rule(
         "one row a minute",
-        "repeat a minute",
+        "of a minute that is there again",
         "keep one row of each pair and minute; in the store run `OPTIMIZE TABLE features FINAL`",
         lambda frame: ~frame["repeated"],
     ),
     Rule(
         "values are numbers",
-        "have a price or volume that is missing or infinite",
+        "with a price or volume that is missing or infinite",
         "leave such rows out: a missing minute is a gap, which costs its labels only",
         finite,
     ),
     Rule(
         "prices in order",
-        "have prices out of order",
+        "with prices out of order",
         "0 < low <= open, close <= high must hold: compare these rows with the exchange's, then mend or drop them",
         _ordered,
     ),
-    Rule("volume", "have a negative volume", "mend or drop these rows", _volume),
+    Rule("volume", "with a negative volume", "mend or drop these rows", _volume),
     Rule(
         "no jumps",
-        "jump further than a market moves in a minute",
+        "with a jump further than a market moves in a minute",
         "compare with another exchange: drop a bad print; cut the history where the quote changed; a real crash stays, "
         "and `tickcast models promote N --force REASON` serves a model that saw it",
         lambda frame: ~(frame["reach"] > 1),
     ),
     Rule(
         "features are there",
-        "miss too many feature values though they are warm",
+        "with too few feature values, in the mean of the warm ones",
         "let the worker compute them again: `tickcast rebuild`",
         lambda frame: not frame["missing"].mean() > MAX_MISSING,
     ),

@@ -57,10 +57,10 @@ def test_broken_recording_is_told_with_places_and_what_to_do(tmp_path: Path) -> 
     assert done.exit_code == 1
     at = str(columns["timestamp"][300]).replace("T", " ")[:16]
     assert "10 in 1 gaps" in done.output
-    assert f"no jumps: 2 rows jump further than a market moves in a minute, the first at {at}" in done.output
+    assert f"no jumps: 2 rows with a jump further than a market moves in a minute, the first at {at}" in done.output
     assert "-> compare with another exchange" in done.output
     found = json.loads(check("data", str(file), "--json").output)
-    assert found["contract"].startswith("2 rows jump")
+    assert found["contract"].startswith("2 rows with a jump")
     assert found["quality"]["gaps"] == 10
     assert found["quality"]["first_gaps"][0]["minutes"] == 10
     assert list(found["pairs"]) == ["bad"]

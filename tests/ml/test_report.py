@@ -115,7 +115,7 @@ def test_page_tells_gaps_jumps_and_what_broke_the_contract() -> None:
     assert "3 in 1 gaps" in text
     assert "3 min of BTC/USD from 1970-01-02 00:00" in text
     assert "+50.00 %, 1,016 times the usual one, BTC/USD at 1970-01-02 00:01" in text
-    assert "1 row jump further than a market moves in a minute" in text
+    assert "1 row with a jump further than a market moves in a minute" in text
 
 
 def test_every_figure_can_be_read_without_a_script() -> None:

@@ -60,7 +60,7 @@ def test_one_bad_print_is_seen_named_and_refused(factor: float) -> None:
     assert [one.open_ms for one in quality.first_jumps] == [at_ms, at_ms + MINUTE_MS]
     assert quality.first_jumps[0].share == pytest.approx(factor - 1, abs=0.01)
     assert quality.first_jumps[0].times > 50
-    assert "2 rows jump further" in (contract(quality) or "")
+    assert "2 rows with a jump further" in (contract(quality) or "")
     assert [one.first_ms for one in quality.broken] == [at_ms]
 
 
@@ -176,7 +176,7 @@ def test_gate_names_what_broke() -> None:
     )
     assert verdict.reasons == ["data contract"]
     (check,) = [one for one in verdict.checks if not one.ok]
-    assert "2 rows jump further than a market moves in a minute" in str(check.value)
+    assert "2 rows with a jump further than a market moves in a minute" in str(check.value)
 
 
 @settings(max_examples=40, deadline=None)
