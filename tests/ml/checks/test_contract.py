@@ -116,9 +116,11 @@ def test_gaps_are_counted_by_stretch_and_cost_no_contract() -> None:
     assert quality.longest_gap == quality.first_gaps[1]
 
 
-def test_gaps_do_not_run_from_pair_to_pair() -> None:
+@pytest.mark.parametrize("later", [0, 1])
+def test_neither_gaps_nor_order_run_from_pair_to_pair(later: int) -> None:
     one, two = candles(300), candles(300, "ETH/USD", seed=2)
-    two["open_ms"] = two["open_ms"] + 5 * DAY_MS
+    moved = (one, two)[later]
+    moved["open_ms"] = moved["open_ms"] + 5 * DAY_MS
     quality = look(stack(two, one))
     assert (quality.gaps, quality.jumps, quality.late, quality.pairs) == (0, 0, 0, 2)
     assert contract(quality) is None
