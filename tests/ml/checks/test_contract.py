@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml import dataset
+from ml.baseline import BaselineModel
 from ml.checks.contract import RULES, contract, remedy
 from ml.checks.quality import JUMP_LEAST, Quality, look
-from ml.gate import decide
+from ml.model import Origin
+from ml.training import judge
 from tables.records import DAY_MS, MINUTE_MS
 from tests.support.feature_columns import clock_candles, feature_columns, noise_candles, stack
 
@@ -164,21 +166,13 @@ def test_missing_features_of_warm_rows_break_the_contract() -> None:
     assert broken_rules(quality) == {"features are there": 600}
 
 
-def test_gate_names_what_broke() -> None:
-    table = scaled(feature_columns("X/USD", clock_candles(600, seed=1)), 300, 1.5)
-    verdict = decide(
-        dm_baseline=-3.0,
-        dm_champion=-3.0,
-        skill=0.1,
-        mae_dm=0.0,
-        fold_coverage90=[0.9],
-        fold_skill=[0.1],
-        contract=contract(dataset.prepare(table).quality),
-        hashes_match=True,
-    )
-    assert verdict.reasons == ["data contract"]
-    (check,) = [one for one in verdict.checks if not one.ok]
-    assert "2 rows with a jump further than a market moves in a minute" in str(check.value)
+def test_gate_of_a_training_names_what_broke() -> None:
+    table = dataset.prepare(scaled(feature_columns("X/USD", clock_candles(2_000, seed=1)), 300, 1.5))
+    model = BaselineModel(Origin(60))
+    report = judge({"challenger": model, "baseline": model}, dataset.samples(table, 60), table.quality)
+    assert "data contract" in report.reasons
+    (check,) = [one for one in report.checks if one.name == "data contract"]
+    assert check.value == "2 rows with a jump further than a market moves in a minute"
 
 
 @settings(max_examples=40, deadline=None)
