@@ -18,7 +18,7 @@ import numpy.typing as npt
 from agents.predictor import forecast
 from ml import dataset
 from ml.baseline import BaselineModel
-from ml.candle_file import Columns, History
+from ml.candle_file import SOURCE, History, candle_of
 from ml.catboost_model import DEFAULTS, Params, fit_model
 from ml.corrections import PairCorrections
 from ml.leaderboard import FoldSpan
@@ -37,8 +37,6 @@ from tables.records import MINUTE_MS, Candle, Features, Forecast, ForecastError
 __all__ = ["Backtest", "Outcome", "candle_of", "candles_of"]
 
 _TELL_EVERY: Final = 5_000  # candles
-_NUMBERS: Final = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume")
-SOURCE: Final = "replay"
 
 
 class Outcome(NamedTuple):
@@ -89,29 +87,6 @@ class _Made:
         if not error.synthetic:
             self.loss_bps += error.pinball_bps
             self.baseline_bps += error.baseline_pinball_bps
-
-
-def candle_of(pair: str, columns: Columns, at: int) -> Candle:
-    """Give one row as the candles stage would send it."""
-    open_ms = int(columns["open_ms"][at])
-    numbers = {name: float(columns[name][at]) for name in _NUMBERS}
-    synthetic = bool(columns["synthetic"][at])
-    return Candle(
-        pair=pair,
-        timeframe="1m",
-        open_ms=open_ms,
-        **numbers,
-        trades=int(columns["trades"][at]),
-        vwap=numbers["close"] if synthetic else numbers["quote_volume"] / numbers["volume"],
-        first_trade_id=-1,
-        last_trade_id=-1,
-        closed=True,
-        revision=0,
-        synthetic=synthetic,
-        closed_by="watermark",
-        source=SOURCE,
-        as_of_ms=open_ms + MINUTE_MS,
-    )
 
 
 def candles_of(histories: Sequence[History]) -> Iterator[Candle]:

@@ -10,18 +10,31 @@ import numpy as np
 import numpy.typing as npt
 
 from redpanda.errors import BadInputError, MissingToolError
-from tables.records import DAY_MS, MINUTE_MS
+from tables.records import DAY_MS, MINUTE_MS, Candle
 
-__all__ = ["NEEDED", "Found", "History", "histories_of", "read_candles"]
+__all__ = [
+    "NEEDED",
+    "PAIR_COLUMNS",
+    "SOURCE",
+    "Columns",
+    "Found",
+    "History",
+    "candle_of",
+    "histories_of",
+    "read_candles",
+    "read_columns",
+]
 
 NEEDED: Final = ("timestamp", "open", "high", "low", "close", "volume")
 _MORE: Final = ("quote_volume", "buy_volume", "trades")
-_PAIR_COLUMNS: Final = ("pair", "symbol")
+PAIR_COLUMNS: Final = ("pair", "symbol")
 _LONGEST_FILL: Final = 7 * DAY_MS // MINUTE_MS
 """Of one silence so many minutes are filled, as `TICKCAST_SYNTHETIC_GAP_MAX_MS` has it (count)."""
 _UNITS_MS: Final = ((10**17, 1e6), (10**14, 1e3), (10**11, 1.0), (10**8, 1e-3))
 """Integers from here on count so many to the millisecond: ns, µs, ms, s since the epoch."""
 _LIMIT: Final = 1e100
+_NUMBERS: Final = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume")
+SOURCE: Final = "replay"
 Columns = dict[str, npt.NDArray[Any]]
 
 
@@ -65,6 +78,17 @@ def read_candles(file: Path, pair: str = "") -> list[History]:
     BadInputError
         No such file, no Parquet, a column is missing, not 1m candles, nothing of `pair`.
     """
+    return histories_of(read_columns(file), pair, str(file))
+
+
+def read_columns(file: Path) -> Columns:
+    """Read the file of `read_candles` as it is: nothing is left out, ordered or filled, but times are `open_ms`.
+
+    Raises
+    ------
+    BadInputError
+        No such file, no Parquet, a column is missing.
+    """
     try:
         import pyarrow as pa  # noqa: PLC0415  # heavy
         import pyarrow.parquet as pq  # noqa: PLC0415
@@ -77,13 +101,13 @@ def read_candles(file: Path, pair: str = "") -> list[History]:
             raise BadInputError(
                 f"{file} lacks {', '.join(missing)}: needed are {', '.join(NEEDED)} (it has {', '.join(names[:12])})"
             )
-        wanted = [name for name in (*NEEDED, *_MORE, *_PAIR_COLUMNS) if name in names]
+        wanted = [name for name in (*NEEDED, *_MORE, *PAIR_COLUMNS) if name in names]
         table = pq.read_table(file, columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise BadInputError(f"{file} cannot be read as Parquet ({error})") from error
     columns = {name: table[name].to_numpy() for name in wanted}
     columns["open_ms"] = _times(columns.pop("timestamp"), file)
-    return histories_of(columns, pair, str(file))
+    return columns
 
 
 def _times(values: npt.NDArray[Any], file: Path) -> npt.NDArray[np.int64]:
@@ -101,7 +125,7 @@ def _times(values: npt.NDArray[Any], file: Path) -> npt.NDArray[np.int64]:
 
 def histories_of(columns: Columns, pair: str, name: str) -> list[History]:
     """Split by pair, order and fill columns as `read_candles` gives them; `name` is for errors."""
-    by = next((one for one in _PAIR_COLUMNS if one in columns), None)
+    by = next((one for one in PAIR_COLUMNS if one in columns), None)
     if by is None:
         return [_history(pair or "FILE", columns, name)]
     labels = np.asarray(columns[by], dtype=str)
@@ -197,3 +221,26 @@ def _filled(rows: Columns) -> tuple[Columns, int]:
         out[name] = np.where(new, 0.0, out[name])
     out["synthetic"] = out["synthetic"] | new
     return out, int((silence > _LONGEST_FILL).sum())
+
+
+def candle_of(pair: str, columns: Columns, at: int) -> Candle:
+    """Give one row as the candles stage would send it."""
+    open_ms = int(columns["open_ms"][at])
+    numbers = {name: float(columns[name][at]) for name in _NUMBERS}
+    synthetic = bool(columns["synthetic"][at])
+    return Candle(
+        pair=pair,
+        timeframe="1m",
+        open_ms=open_ms,
+        **numbers,
+        trades=int(columns["trades"][at]),
+        vwap=numbers["close"] if synthetic else numbers["quote_volume"] / numbers["volume"],
+        first_trade_id=-1,
+        last_trade_id=-1,
+        closed=True,
+        revision=0,
+        synthetic=synthetic,
+        closed_by="watermark",
+        source=SOURCE,
+        as_of_ms=open_ms + MINUTE_MS,
+    )

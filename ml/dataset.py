@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import msgspec
 import numpy as np
 
-from ml.inputs import MIN_SIGMA, inputs, raw_matrix
-from ml.model import WARM_UP_BARS
+from ml.checks.contract import sound
+from ml.checks.quality import Quality, look, newest_order, warm
+from ml.inputs import inputs, raw_matrix
 from redpanda.errors import BadInputError
 from tables.features.catalog import FEATURE_NAMES
 from tables.records import MINUTE_MS
@@ -25,25 +25,6 @@ __all__ = ["Quality", "Samples", "Split", "Table", "every_hth", "prepare", "samp
 CLIP: Final = 8.0
 """Largest scaled return that is trained on: one crash must not own the loss."""
 _NEEDED: Final = ("pair", "open_ms", "open", "high", "low", "close", "synthetic", "bars", *FEATURE_NAMES)
-
-
-class Quality(msgspec.Struct, frozen=True):
-    """What a look at the raw columns tells."""
-
-    rows: int
-    pairs: int
-    duplicates: int
-    gaps: int
-    """Missing minutes between the first and the last of each pair (count)."""
-    synthetic: int
-    bad_prices: int
-    """Rows whose open, high, low, close are not positive and in order (count)."""
-    cold: int
-    """Rows with fewer than `WARM_UP_BARS` bars or without a volatility (count)."""
-    nan_share: float
-    """Of all feature values of warm rows (0..1)."""
-    first_ms: int
-    last_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +85,6 @@ def _check_columns(columns: Mapping[str, npt.NDArray[Any]]) -> None:
         )
 
 
-def _newest_order(pair: npt.NDArray[np.int32], open_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-    """Order by pair and time and keep the last of equal keys."""
-    order = np.lexsort((open_ms, pair))
-    same = (np.diff(pair[order]) == 0) & (np.diff(open_ms[order]) == 0)
-    keep = np.append(~same, np.ones(min(1, len(order)), dtype=bool))
-    return np.asarray(order[keep], dtype=np.intp)
-
-
 def prepare(columns: Mapping[str, npt.NDArray[Any]]) -> Table:
     """Order, clean and look at the columns of the feature table (one timeframe, 1m).
 
@@ -123,31 +96,21 @@ def prepare(columns: Mapping[str, npt.NDArray[Any]]) -> Table:
     _check_columns(columns)
     pairs, codes = np.unique(np.asarray(columns["pair"], dtype=str), return_inverse=True)
     code: npt.NDArray[np.int32] = codes.astype(np.int32)
-    order = _newest_order(code, np.asarray(columns["open_ms"], dtype=np.int64))
+    order = newest_order(code, np.asarray(columns["open_ms"], dtype=np.int64))
     rows = {name: np.asarray(columns[name])[order] for name in _NEEDED[1:]}
-    pair, open_ms = code[order], rows["open_ms"].astype(np.int64)
-    low, high, close = rows["low"], rows["high"], rows["close"].astype(np.float64)
-    sound = (low > 0) & (low <= close) & (low <= rows["open"]) & (rows["open"] <= high) & (close <= high)
-    synthetic = rows["synthetic"].astype(bool)
     sigma = rows["ewma_vol_60"].astype(np.float64)
-    warm = (rows["bars"] >= WARM_UP_BARS) & np.isfinite(sigma) & (sigma > MIN_SIGMA)
-    raw = raw_matrix(rows)
-    within = np.diff(open_ms)[np.diff(pair) == 0]
-    quality = Quality(
-        rows=len(codes),
-        pairs=len(pairs),
-        duplicates=len(codes) - len(order),
-        gaps=int((within // MINUTE_MS - 1).sum()),
-        synthetic=int(synthetic.sum()),
-        bad_prices=int((~sound).sum()),
-        cold=int((~warm).sum()),
-        nan_share=float(np.isnan(raw[warm]).mean()) if warm.any() else 0.0,
-        first_ms=int(open_ms.min(initial=2**62)) if len(open_ms) else 0,
-        last_ms=int(open_ms.max(initial=0)),
+    priced = sound(rows) & ~rows["synthetic"].astype(bool)
+    return Table(
+        pair=code[order],
+        open_ms=rows["open_ms"].astype(np.int64),
+        close=rows["close"].astype(np.float64),
+        sigma=sigma,
+        x=inputs(raw_matrix(rows)),
+        priced=priced,
+        usable=priced & warm(rows["bars"], sigma),
+        pairs=tuple(str(name) for name in pairs),
+        quality=look(columns),
     )
-    priced = sound & ~synthetic
-    names = tuple(str(name) for name in pairs)
-    return Table(pair, open_ms, close, sigma, inputs(raw), priced, priced & warm, names, quality)
 
 
 def samples(table: Table, horizon_s: int) -> Samples:

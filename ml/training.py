@@ -13,6 +13,7 @@ import numpy as np
 from ml import dataset
 from ml.baseline import BaselineModel
 from ml.catboost_model import Params, fit_model, importance
+from ml.checks.contract import contract
 from ml.errors import ModelRefusedError
 from ml.evaluate import Metrics, diebold_mariano, folds, measure, pinball, skill
 from ml.gate import Check, Verdict, decide
@@ -95,17 +96,6 @@ class Scored(NamedTuple):
     loss: np.ndarray[Any, np.dtype[np.float64]]
     error: np.ndarray[Any, np.dtype[np.float64]]
     """Absolute error of the median (log return)."""
-
-
-def contract(quality: dataset.Quality) -> str | None:
-    """Name what the data broke; None where it may be trained on."""
-    if quality.duplicates:
-        return f"{quality.duplicates} duplicate rows"
-    if quality.bad_prices:
-        return f"{quality.bad_prices} rows with prices out of order"
-    if quality.nan_share > 0.05:  # noqa: PLR2004  # flat markets leave a few
-        return f"{quality.nan_share:.1%} of warm feature values are missing"
-    return None
 
 
 def train_horizon(

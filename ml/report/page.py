@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ml.checks.contract import contract
 from ml.model import LEVELS
 from ml.report.charts import figures
 from ml.report.content import lines
@@ -11,6 +12,7 @@ from ml.report.frame import frame
 from ml.report.tables import Raw, cell, minute, number, percent, spark, table
 
 if TYPE_CHECKING:
+    from ml.checks.quality import Gap, Move
     from ml.report.content import Content, FeatureProfile
 
 __all__ = ["render"]
@@ -229,12 +231,18 @@ def _data(content: Content) -> str:
             ("range (UTC)", f"{minute(quality.first_ms)} .. {minute(quality.last_ms)}"),
             ("rows read", number(quality.rows)),
             ("pairs", number(quality.pairs)),
-            ("missing minutes", number(quality.gaps)),
+            ("missing minutes", f"{quality.gaps:,} in {quality.gap_runs:,} gaps"),
+            ("longest gap (UTC)", _gap(quality.longest_gap)),
             ("duplicates", number(quality.duplicates)),
-            ("synthetic (nothing traded)", percent(quality.synthetic / quality.rows if quality.rows else 0.0)),
+            ("rows behind a newer one", number(quality.late)),
+            ("rows with a value that is no number", number(quality.not_finite)),
             ("prices out of order", number(quality.bad_prices)),
+            ("jumps", number(quality.jumps)),
+            ("largest move from one close (UTC)", _move(quality.largest_move)),
+            ("synthetic (nothing traded)", percent(quality.synthetic / quality.rows if quality.rows else 0.0)),
             ("not warm yet", number(quality.cold)),
             ("missing values of warm rows", percent(quality.nan_share)),
+            ("data contract", contract(quality) or "kept"),
             *rows,
         ]
     rows += [("feature set", content.feature_set), ("input set", content.input_set)]
@@ -255,6 +263,16 @@ def _data(content: Content) -> str:
         )
         told += f"<h2>Inputs of the training rows</h2>\n{table(head, map(_feature, content.features), left=2)}"
     return told
+
+
+def _gap(one: Gap | None) -> str | None:
+    return None if one is None else f"{one.minutes:,} min of {one.pair} from {minute(one.from_ms)}"
+
+
+def _move(one: Move | None) -> str | None:
+    if one is None:
+        return None
+    return f"{percent(one.share, sign=True)}, {one.times:,.0f} times the usual one, {one.pair} at {minute(one.open_ms)}"
 
 
 def _feature(one: FeatureProfile) -> tuple[object, ...]:

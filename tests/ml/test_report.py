@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from ml.dataset import Quality
+from ml.checks.contract import Breach
+from ml.checks.quality import Gap, Move, Quality
 from ml.evaluate import Metrics
 from ml.gate import Check
 from ml.inputs import INPUT_NAMES
@@ -53,7 +54,14 @@ def content(*, promoted: bool = False, text: str = "BTC/USD", trials: int = 30) 
         folds=[FoldFigures(at * 10**9, at * 10**9 + 1, 500, 2.7, 0.01, 0.5, 0.9) for at in range(9)],
         calibration={"challenger": [0.05, 0.25, 0.5, 0.75, 0.95], text: [0.04, 0.24, 0.5, 0.76, 0.96]},
         importance=dict.fromkeys(INPUT_NAMES, 1.5),
-        quality=Quality(9_000, 1, 0, 3, 20, 0, 130, 0.0, 0, 10**12),
+        quality=Quality(
+            *(9_000, 1, 0, 3, 20, 0, 130, 0.0, 0, 10**12),
+            gap_runs=1,
+            longest_gap=Gap(text, 86_400_000, 3),
+            jumps=1,
+            largest_move=Move(text, 86_460_000, 0.5, 1_015.9),
+            broken=[Breach("no jumps", 1, 86_460_000)],
+        ),
     )
     params = {"depth": 4.0, "learning_rate": 0.05}
     tried = [Trial(at, "COMPLETE" if at % 3 else "PRUNED", 0.24 + at / 1e4, params, 1.0 + at) for at in range(trials)]
@@ -98,8 +106,16 @@ def test_hostile_names_stay_text_everywhere() -> None:
     page = Page(html)
     assert "img" not in {tag for tag, _ in page.elements}
     assert sum(tag == "script" for tag, _ in page.elements) == 3
-    assert page.text.count(HOSTILE) >= 6, "shown as it is: pair, source, code, check, value, model"
+    assert page.text.count(HOSTILE) >= 8, "shown as it is: pair, source, code, check, value, model, gap, move"
     assert HOSTILE not in html
+
+
+def test_page_tells_gaps_jumps_and_what_broke_the_contract() -> None:
+    text = Page(render(content())).text
+    assert "3 in 1 gaps" in text
+    assert "3 min of BTC/USD from 1970-01-02 00:00" in text
+    assert "+50.00 %, 1,016 times the usual one, BTC/USD at 1970-01-02 00:01" in text
+    assert "1 row with a jump further than a market moves in a minute" in text
 
 
 def test_every_figure_can_be_read_without_a_script() -> None:

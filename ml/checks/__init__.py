@@ -1,0 +1,1 @@
+"""Proofs over a history: the data contract, no feature that reads the future, no restart that changes one."""
