@@ -20,7 +20,7 @@ workspace "tickcast" "Trades in, calibrated price forecasts out" {
         ingest -> log "trades, holes, dead letters" "Kafka"
         worker -> log "reads trades; writes candles, features, forecasts" "Kafka"
         worker -> store "batches with a deduplication token" "HTTP"
-        worker -> registry "asks for the champion once a second"
+        worker -> registry "asks for the champion twice a second"
         trainer -> store "reads features" "HTTP"
         trainer -> registry "registers and promotes"
         api -> log "latest values and feed" "Kafka"

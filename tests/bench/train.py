@@ -22,7 +22,7 @@ from rich.table import Table
 from agents.predictor import forecast
 from agents.send import encode
 from ml import dataset
-from ml.candle_file import History, read_candles
+from ml.candle_file import History, candle_of, read_candles
 from ml.catboost_model import DEFAULTS, fit_model
 from ml.model import Origin
 from ml.rolling import START, learn
@@ -79,8 +79,6 @@ def trained_s(table: dict[str, Any], **other: Any) -> tuple[float, str]:
 
 def forecasts_us(history: History, count: int) -> list[float]:
     """Time each candle from the fold's input to the encoded forecast of one horizon."""
-    from app.backtest import candle_of  # noqa: PLC0415  # the worker's packages
-
     table = dataset.prepare(rows_of(history, "A/USDT", 0, 100_000))
     blocks = dataset.split(dataset.samples(table, HORIZON_S), HORIZON_S)
     train = dataset.every_hth(blocks.train, HORIZON_S)
