@@ -61,7 +61,11 @@ def percent(value: float | None, digits: int = 2, *, sign: bool = False) -> str 
 
 def probability(value: float | None) -> str | None:
     """Write a probability, tiny ones as powers of ten."""
-    return None if value is None else f"{value:.0e}" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004  # readable
+    if value is None:
+        return None
+    if value < 1e-300:  # noqa: PLR2004  # about where a float ends
+        return "<1e-300"
+    return f"{value:.0e}" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004  # readable
 
 
 def minute(at_ms: int) -> str:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.backtest_report import as_json, run_backtest, write_report
+from ml.report.tables import probability
 from ml.standings import figures
 from ml.walkforward import Plan
 from ml.zoo.naive import BASELINE
@@ -76,7 +77,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"{minutes} min",
             f"{of['rows']:,}",
             f"{of['pinball_skill_pct']:+.3f}",
-            f"{of['dm_p']:.0e}",
+            probability(of["dm_p"]) or "-",
             f"{of['folds_positive']} of {of['folds']}",
             f"{of['coverage90']:.4f}",
             f"{of['coverage90_lowest_fold']:.3f}-{of['coverage90_highest_fold']:.3f}",
