@@ -90,6 +90,7 @@ def fill(home: Path, worker: str, choice: Choice, broker: BrokerSettings, tell: 
             if choice.matches(table, partition)
         ]
         places(broker, standings)
+        standings = [one for one in standings if one.end is not None]
         for one in standings:
             verdict, reason = verdict_of(broker, one, None)
             if verdict is Verdict.LOST:

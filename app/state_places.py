@@ -142,17 +142,24 @@ def _look_at(worker: str, folder: rocks.Folder, *, running: bool) -> Standing:
 def places(broker: BrokerSettings, standings: list[Standing]) -> None:
     """Ask the broker where the changelogs begin and end, and write it into `standings`.
 
+    A worker without the stage of scores has no changelog of them: those stay as they are.
+
     Raises
     ------
     ConfigError
-        A changelog does not exist.
+        The changelog of a table that cannot be learned again does not exist.
     UnreachableError
         The broker does not answer.
 
     """
     for table in sorted({one.table for one in standings}):
         mine = [one for one in standings if one.table == table]
-        found = bounds(broker, changelog(table), {one.partition for one in mine})
+        try:
+            found = bounds(broker, changelog(table), {one.partition for one in mine})
+        except ConfigError:
+            if table in EXPENDABLE:
+                continue
+            raise
         for one in mine:
             one.first, one.end = found[one.partition]
 
