@@ -157,9 +157,16 @@ def service_env(stack: Stack, pair: str, port: int) -> dict[str, str]:
 
 def published(home: Path, service: Child) -> int:
     """Count the trades that the service has had acknowledged."""
+    return told(home, service)[0]
+
+
+def told(home: Path, service: Child) -> tuple[int, int]:
+    """Give that count and when the service told it (ms): it does so about once a second."""
     service.check()
     status = read_status(home, "ingest")
-    return status.counters.get("published", 0) if status is not None and status.pid == service.pid else 0
+    if status is None or status.pid != service.pid:
+        return 0, 0
+    return status.counters.get("published", 0), status.at_ms
 
 
 def peer(asked: argparse.Namespace) -> dict[str, Any]:
