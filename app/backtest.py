@@ -34,7 +34,7 @@ from tables.features import FEATURE_NAMES
 from tables.features.fold import PairFeatures, refusal
 from tables.records import MINUTE_MS, Candle, Features, Forecast, ForecastError
 
-__all__ = ["Backtest", "Outcome", "candle_of", "candles_of"]
+__all__ = ["Backtest", "Outcome", "candles_of"]
 
 _TELL_EVERY: Final = 5_000  # candles
 

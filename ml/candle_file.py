@@ -9,8 +9,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ml.checks.contract import sound
 from redpanda.errors import BadInputError, MissingToolError
-from tables.records import DAY_MS, MINUTE_MS, Candle
+from tables.candles import CandleRules
+from tables.records import MINUTE_MS, Candle
 
 __all__ = [
     "NEEDED",
@@ -28,8 +30,6 @@ __all__ = [
 NEEDED: Final = ("timestamp", "open", "high", "low", "close", "volume")
 _MORE: Final = ("quote_volume", "buy_volume", "trades")
 PAIR_COLUMNS: Final = ("pair", "symbol")
-_LONGEST_FILL: Final = 7 * DAY_MS // MINUTE_MS
-"""Of one silence so many minutes are filled, as `TICKCAST_SYNTHETIC_GAP_MAX_MS` has it (count)."""
 _UNITS_MS: Final = ((10**17, 1e6), (10**14, 1e3), (10**11, 1.0), (10**8, 1e-3))
 """Integers from here on count so many to the millisecond: ns, µs, ms, s since the epoch."""
 _LIMIT: Final = 1e100
@@ -145,11 +145,10 @@ def _history(pair: str, columns: Columns, name: str) -> History:
     }
     good = (open_ms >= 0) & _is_candle(values)
     rows: Columns = {"open_ms": open_ms, **values}
-    sound = {key: column[good] for key, column in rows.items()}
-    order = np.argsort(sound["open_ms"], kind="stable")
-    sound = {key: column[order] for key, column in sound.items()}
-    last = np.append(np.diff(sound["open_ms"]) > 0, np.ones(min(1, len(order)), dtype=bool))
-    kept = {key: column[last] for key, column in sound.items()}
+    order = np.flatnonzero(good)
+    order = order[np.argsort(open_ms[order], kind="stable")]
+    last = np.append(np.diff(open_ms[order]) > 0, np.ones(min(1, len(order)), dtype=bool))
+    kept = {key: column[order[last]] for key, column in rows.items()}
     _check_steps(kept["open_ms"], pair, name)
     full = _with_stand_ins(kept)
     filled, gaps = _filled(full)
@@ -166,10 +165,8 @@ def _history(pair: str, columns: Columns, name: str) -> History:
 
 def _is_candle(rows: Columns) -> npt.NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):  # NaN compares as false, which is what it is
-        good = (rows["low"] > 1 / _LIMIT) & (rows["high"] < _LIMIT) & (rows["volume"] >= 0) & (rows["volume"] < _LIMIT)
-        for name in ("open", "close"):
-            good &= (rows["low"] <= rows[name]) & (rows[name] <= rows["high"])
-        for name in _MORE:
+        good = sound(rows) & (rows["low"] > 1 / _LIMIT) & (rows["high"] < _LIMIT)
+        for name in ("volume", *_MORE):
             if name in rows:
                 good &= (rows[name] >= 0) & (rows[name] < _LIMIT)
     return np.asarray(good)
@@ -208,7 +205,8 @@ def _filled(rows: Columns) -> tuple[Columns, int]:
     """Put flat candles into silences, up to the longest that is filled; gives also how many are longer."""
     minute = rows["open_ms"] // MINUTE_MS
     silence = np.diff(minute) - 1
-    fill = np.minimum(silence, _LONGEST_FILL)
+    longest = CandleRules().synthetic_gap_max_ms // MINUTE_MS
+    fill = np.minimum(silence, longest)
     repeat = np.append(fill, 0) + 1
     at = np.repeat(np.arange(len(minute)), repeat)
     into = np.arange(len(at)) - np.repeat(np.cumsum(repeat) - repeat, repeat)
@@ -220,7 +218,7 @@ def _filled(rows: Columns) -> tuple[Columns, int]:
     for name in ("volume", *_MORE):
         out[name] = np.where(new, 0.0, out[name])
     out["synthetic"] = out["synthetic"] | new
-    return out, int((silence > _LONGEST_FILL).sum())
+    return out, int((silence > longest).sum())
 
 
 def candle_of(pair: str, columns: Columns, at: int) -> Candle:

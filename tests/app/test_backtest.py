@@ -18,14 +18,11 @@ from ml.catboost_model import Params
 from ml.walkforward import Plan, run
 from ml.zoo.naive import BASELINE
 from ml.zoo.trees import SERVED, served
-from tests.support.candle_files import candle_columns, clock_file
+from tests.support.candle_files import candle_columns, clock_file, write_recording
+from tests.support.checked import quiet
 
 FEW = Params(iterations=12, depth=3)
 PLAN = Plan(folds=2, test_share=0.4)
-
-
-def tell(*_: object) -> None:
-    """Nobody watches."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +33,7 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> list[History]:
 
 @pytest.fixture(scope="module")
 def done(histories: list[History]) -> tuple[Backtest, dict[int, Outcome]]:
-    backtest = Backtest(histories, [60, 300], PLAN, tell, FEW)
+    backtest = Backtest(histories, [60, 300], PLAN, quiet, FEW)
     return backtest, backtest.run()
 
 
@@ -45,7 +42,7 @@ def test_forecasts_one_by_one_equal_those_of_whole_arrays(done: tuple[Backtest, 
     table = backtest.table()
     for horizon_s, outcome in outcomes.items():
         rows = dataset.samples(table, horizon_s)
-        whole = run(rows, horizon_s, [BASELINE, served(FEW)], PLAN, backtest.span_ms, tell)
+        whole = run(rows, horizon_s, [BASELINE, served(FEW)], PLAN, backtest.span_ms, quiet)
         tested = outcome.tested
         assert tested.spans == whole.spans
         assert (tested.rows.open_ms == whole.rows.open_ms).all()
@@ -73,7 +70,7 @@ def test_other_prices_later_change_no_forecast_before(
         )
         columns["quote_volume"] = np.where(later, columns["volume"] * columns["close"], columns["quote_volume"])
         moved.append(msgspec.structs.replace(one, columns=columns))
-    other = Backtest(moved, [60, 300], PLAN, tell, FEW).run()
+    other = Backtest(moved, [60, 300], PLAN, quiet, FEW).run()
     for horizon_s, outcome in outcomes.items():
         ours, theirs = outcome.tested, other[horizon_s].tested
         before, same = ours.rows.open_ms < from_ms, theirs.rows.open_ms < from_ms
@@ -104,11 +101,7 @@ def test_what_can_be_learnt_shows_in_the_report(tmp_path: Path) -> None:
 
 
 def test_a_history_that_is_too_short_says_so(tmp_path: Path) -> None:
-    import pyarrow as pa  # noqa: PLC0415  # heavy, for this test alone
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    file = tmp_path / "short.parquet"
-    pq.write_table(pa.table(candle_columns(1_500)), file)
+    file = write_recording(tmp_path / "short.parquet", candle_columns(1_500))
     done = CliRunner().invoke(cli, ["backtest", str(file)])
     assert done.exit_code != 0
     assert "give a longer history or fewer folds" in str(done.exception) + done.output

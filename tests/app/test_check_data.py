@@ -15,8 +15,8 @@ from redpanda.errors import BadInputError
 from tables.clickhouse import rows
 from tables.features.fold import PairFeatures
 from tests.app.test_cli import one_line_error, tickcast
+from tests.support.candle_files import recorded, write_recording
 from tests.support.market import market
-from tests.support.recording import recorded, write_recording
 from tests.support.store import store, store_client, store_database, store_settings
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tables.features.arrays import Array, Columns
 from tables.features.indicators.atr import Atr
 from tables.features.window import Window
 from tests.app.test_cli import tickcast
-from tests.support.recording import recorded, write_recording
+from tests.support.candle_files import recorded, write_recording
 
 ROWS = 3_400
 

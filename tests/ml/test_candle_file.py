@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,15 +13,13 @@ from ml.candle_file import NEEDED, read_candles
 from redpanda.errors import BadInputError
 from tables.features.fold import refusal
 from tables.records import MINUTE_MS
-from tests.support.candle_files import candle_columns
+from tests.support.candle_files import candle_columns, write_recording
 
 START_MS = 1_700_000_040_000
 
 
 def write(folder: Path, columns: dict[str, Any]) -> Path:
-    file = folder / "candles.parquet"
-    pq.write_table(pa.table(columns), file)
-    return file
+    return write_recording(folder / "candles.parquet", columns)
 
 
 def test_silent_minutes_become_flat_synthetic_candles(tmp_path: Path) -> None:

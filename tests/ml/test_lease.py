@@ -42,10 +42,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
 
 @pytest.fixture
 def broker(local: LocalBroker) -> BrokerSettings:
-    """All that earlier tests asked for is answered, and the schedule wants nothing for an hour."""
-    settings = BrokerSettings(broker_url=local.url, partitions=1)
-    answered(settings)
-    return settings
+    return answered(BrokerSettings(broker_url=local.url, partitions=1))
 
 
 def test_asking_without_a_broker_names_the_setting() -> None:

@@ -17,14 +17,11 @@ from ml.zoo.naive import BASELINE
 from ml.zoo.trees import served
 from redpanda.errors import BadInputError, MissingToolError
 from tables.records import MINUTE_MS
+from tests.support.checked import quiet
 from tests.support.feature_columns import clock_candles, feature_columns, stack
 
 HORIZON_S = 300
 PLAN = Plan(folds=3, test_share=0.5, calibration_days=1.0)
-
-
-def tell(*_: object) -> None:
-    """Nobody watches."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +78,7 @@ def test_a_short_history_is_refused_with_what_to_do(table: dataset.Table, rows: 
 @pytest.fixture(scope="module")
 def board(table: dataset.Table, rows: dataset.Samples) -> tuple[walkforward.Tested, Leaderboard]:
     candidates = [*naive.CANDIDATES, *points.CANDIDATES, served(Params(iterations=60, depth=4)), missing()]
-    tested = run(rows, HORIZON_S, candidates, PLAN, span_of(table), tell)
+    tested = run(rows, HORIZON_S, candidates, PLAN, span_of(table), quiet)
     return tested, leaderboard(tested, HORIZON_S, table.pairs)
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tables.records import MINUTE_MS
 from tests.support.feature_columns import clock_candles
 
-__all__ = ["candle_columns", "clock_file"]
+__all__ = ["candle_columns", "clock_file", "recorded", "write_recording"]
 
 
 def candle_columns(rows: int, step_ms: int = MINUTE_MS, start_ms: int = 1_700_000_040_000) -> dict[str, Any]:
@@ -28,12 +28,19 @@ def candle_columns(rows: int, step_ms: int = MINUTE_MS, start_ms: int = 1_700_00
     }
 
 
-def clock_file(file: Path, minutes: int, seeds: dict[str, int]) -> Path:
-    """Write candles that a model can learn something of, each pair of its own seed."""
-    parts = []
-    for pair, seed in seeds.items():
-        columns = clock_candles(minutes, seed)
-        columns["timestamp"] = columns.pop("open_ms")
-        parts.append(pa.table({**columns, "pair": [pair] * minutes}))
-    pq.write_table(pa.concat_tables(parts), file)
+def recorded(minutes: int, seed: int = 1) -> dict[str, Any]:
+    """Give candles that a model can learn something of."""
+    columns = clock_candles(minutes, seed)
+    return {"timestamp": columns.pop("open_ms").astype("datetime64[ms]"), **columns}
+
+
+def write_recording(file: Path, columns: dict[str, Any]) -> Path:
+    """Write columns of one length as Parquet."""
+    pq.write_table(pa.table(columns), file)
     return file
+
+
+def clock_file(file: Path, minutes: int, seeds: dict[str, int]) -> Path:
+    """Write `recorded` candles of several pairs, each of its own seed."""
+    parts = [{**recorded(minutes, seed), "pair": np.full(minutes, pair)} for pair, seed in seeds.items()]
+    return write_recording(file, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

@@ -60,6 +60,15 @@ class Stage:
         self.registry._client.set_registered_model_alias(model_name(horizon_s), CHAMPION, version)
         return before_ms
 
+    def swaps(self, count: int) -> tuple[str, list[int]]:
+        """Promote new versions one after the other; gives the last, and ms from alias to first forecast of each."""
+        version, lags_ms = "", []
+        for _ in range(count):
+            version = self.register()
+            moved_ms = self.point(version)
+            lags_ms.append(self.flow.first_of(version, 60).made_at_ms - moved_ms)
+        return version, sorted(lags_ms)
+
     def told(self, horizon_s: int = 60) -> dict[str, object]:
         """Give what the worker's status says of a horizon."""
         status = self.worker.status()

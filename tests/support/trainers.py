@@ -65,8 +65,8 @@ def trainer_settings(home: Path, **other: Any) -> TrainerSettings:
     return TrainerSettings(**{**defaults, **other})
 
 
-def answered(broker: BrokerSettings) -> None:
-    """Answer all requests, and a full training with them: up to one of its own, behind whatever was asked before."""
+def answered(broker: BrokerSettings) -> BrokerSettings:
+    """Answer what earlier tests asked for, up to a request of its own; the schedule then wants nothing for an hour."""
     last = ask(broker, 0)
     with closing(GroupLease(broker)) as lease:
         upto = 0
@@ -74,6 +74,7 @@ def answered(broker: BrokerSettings) -> None:
             wanted = wait_for(lambda: lease.wanted(0.0), PATIENCE_S)
             lease.done(wanted, {})
             upto = wanted.upto
+    return broker
 
 
 def state(home: Path) -> str:
