@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 import numpy as np
 
-from ml.inputs import INPUT_NAMES, inputs, raw_row
+from ml.inputs import CLOCK_INPUTS, INPUT_NAMES, inputs, raw_row
 from ml.model import WARM_UP_BARS
 from tables.records import MINUTE_MS, Alert, Features, TrainRequest
 
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WATCHED", "PairInputs", "Reference", "distances", "inputs_key", "references"]
 
-_CLOCK: Final = frozenset(("tod_sin", "tod_cos", "minute_of_quarter", "minute_of_hour", "minute_of_day", "day_of_week"))
-WATCHED: Final = tuple(name for name in INPUT_NAMES if name not in _CLOCK)
+WATCHED: Final = tuple(name for name in INPUT_NAMES if name not in CLOCK_INPUTS)
 """Inputs that are compared, in order."""
 _COLUMNS: Final = np.array([INPUT_NAMES.index(name) for name in WATCHED])
 _DECILES: Final = np.linspace(0.1, 0.9, 9)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tables.records import Features
 
-__all__ = ["INPUT_NAMES", "INPUT_SET", "MIN_SIGMA", "RAW_COLUMNS", "inputs", "raw_matrix", "raw_row"]
+__all__ = ["CLOCK_INPUTS", "INPUT_NAMES", "INPUT_SET", "MIN_SIGMA", "RAW_COLUMNS", "inputs", "raw_matrix", "raw_row"]
 
 RAW_COLUMNS: Final[tuple[str, ...]] = ("open", "high", "low", "close", *FEATURE_NAMES, "open_ms")
 """Columns that inputs are computed of, in the order of the raw matrix."""
@@ -66,6 +66,8 @@ _CLOCK: Final = (  # (name, minutes): the minute of the close, counted from a mu
     ("minute_of_hour", 60),
     ("minute_of_day", 1_440),
 )
+CLOCK_INPUTS: Final = frozenset(("tod_sin", "tod_cos", *(name for name, _ in _CLOCK), "day_of_week"))
+"""Inputs that only tell the time: between any two stretches they differ, and nothing has drifted."""
 _DERIVED: Final = (
     *("bb_position_20", "bb_width_20", "log_volume_ratio_60", "log_trade_rate_ratio"),
     *(f"log_{name}_ratio" for name in _LONG),

@@ -26,7 +26,8 @@ class FeatureProfile(NamedTuple):
     histogram: list[int]
     """Equal bins between the 1 % and the 99 % quantile (count)."""
     psi: float | None
-    """Population stability index, test block against training rows; None where either has no values."""
+    """Population stability index, test block against training rows; None where either has no values, and of
+    the clock."""
     ks: float | None
     """Largest distance of the two distribution functions (Kolmogorov-Smirnov)."""
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ml.inputs import INPUT_NAMES
+from ml.input_drift import distances
+from ml.inputs import CLOCK_INPUTS, INPUT_NAMES
 from ml.report.content import FeatureProfile
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ __all__ = ["ks", "profile", "psi"]
 
 _BINS: Final = 24
 _PSI_BINS: Final = 10
-_LEAST: Final = 1e-4  # share of a bin that is empty on one side: the logarithm needs one
 _MAX_ROWS: Final = 20_000  # of each side, evenly spaced: quantiles need no more
 
 
@@ -40,7 +40,7 @@ def _one(
         return FeatureProfile(name, 0, missing, (0.0,) * 5, [], None, None)
     low, lower, middle, upper, high = np.quantile(known, (0.01, 0.25, 0.5, 0.75, 0.99)).tolist()
     counts = np.histogram(known, _BINS, (low, high))[0].tolist() if high > low else [len(known)]
-    both = len(now) > 0
+    both = len(now) > 0 and name not in CLOCK_INPUTS
     moved = (psi(known, now), ks(known, now)) if both else (None, None)
     return FeatureProfile(name, len(known), missing, (low, lower, middle, upper, high), counts, *moved)
 
@@ -49,10 +49,10 @@ def psi(reference: npt.NDArray[np.float64], current: npt.NDArray[np.float64]) ->
     """Give the population stability index over deciles of the reference; above 0.2 counts as moved."""
     edges = np.unique(np.quantile(reference, np.linspace(0, 1, _PSI_BINS + 1)[1:-1]))
     shares = [
-        np.maximum(np.bincount(np.searchsorted(edges, x, side="right"), minlength=len(edges) + 1) / len(x), _LEAST)
+        np.bincount(np.searchsorted(edges, x, side="right"), minlength=len(edges) + 1)[None, :] / len(x)
         for x in (reference, current)
     ]
-    return float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
+    return float(distances(*shares)[0][0])
 
 
 def ks(reference: npt.NDArray[np.float64], current: npt.NDArray[np.float64]) -> float:

@@ -210,6 +210,16 @@ def test_profile_counts_what_is_missing_and_stands_what_is_odd() -> None:
     assert (flat.histogram, flat.ks) == ([100], None)
 
 
+def test_the_clock_has_not_drifted() -> None:
+    rng = np.random.default_rng(4)
+    train, test = (rng.normal(mean, 1.0, (500, 2)).astype(np.float32) for mean in (0.0, 3.0))
+    day, other = profile(train, test, ("day_of_week", "rsi_14"))
+    assert (day.psi, day.ks) == (None, None)
+    assert day.histogram
+    assert other.psi is not None
+    assert other.psi > 1.0
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0.0, "0"), (1234567.0, "1,234,567"), (0.00123456, "0.00123"), (12345.6, "12,346"), (float("nan"), None)],
