@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -24,10 +24,15 @@ from agents.stage import Decoder, WorkerState, dead_letter, register
 from ml.corrections import PairCorrections, corrections_key
 from ml.model import ForecastModel
 from ml.rolling import Rolling, correct
+from ml.row_inputs import row_inputs
 from ml.trust import SOUND, Standing, doubts
 from redpanda.errors import BadInputError
 from redpanda.topics import FEATURES, FORECAST_ERRORS, FORECASTS
 from tables.records import MINUTE_MS, DeadLetter, Features, Forecast, ForecastError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["PredictorStage", "forecast"]
 
@@ -41,9 +46,16 @@ _FIRST_LOOK_S: Final = 20.0
 
 
 def forecast(
-    row: Features, model: ForecastModel, now_ms: int, rolling: Rolling | None = None, standing: Standing = SOUND
+    row: Features,
+    model: ForecastModel,
+    now_ms: int,
+    rolling: Rolling | None = None,
+    standing: Standing = SOUND,
+    x: npt.NDArray[np.float32] | None = None,
 ) -> Forecast | None:
     """Make one forecast, its intervals moved by `rolling`; None while the volatility of the pair is unknown.
+
+    `x` is `row_inputs(row)` where a caller asks several models.
 
     Raises
     ------
@@ -51,7 +63,7 @@ def forecast(
         The row was made with other feature definitions than the model.
 
     """
-    quantiles = model.quantiles(row, None if rolling is None else partial(correct, state=rolling))
+    quantiles = model.quantiles(row, None if rolling is None else partial(correct, state=rolling), x)
     if quantiles is None:
         return None
     closed_ms = row.open_ms + MINUTE_MS
@@ -147,8 +159,9 @@ class PredictorStage:
         for partition, row in rows.values():
             try:
                 # Without corrections: there were no forecasts that anything could have been learned of.
+                x = row_inputs(row)
                 found = [
-                    forecast(row, model, now_ms, standing=self._watch.standing(model))
+                    forecast(row, model, now_ms, standing=self._watch.standing(model), x=x)
                     for model in self._watch.models.values()
                 ]
             except BadInputError as error:
@@ -224,11 +237,12 @@ class PredictorStage:
             self._state.counters["rows_without_model"] += 1
             self._unanswered[row.pair] = (chunk.tp.partition, row)
         learned = self._corrections_of(chunk, row.pair)
+        x = row_inputs(row)
         for model in models.values():
             try:
                 moved = learned.is_drifting(model) or self._state.inputs_moved(row.pair, model)
                 standing = replace(self._watch.standing(model), is_drifting=moved)
-                one = forecast(row, model, now_ms, learned.of(model), standing)
+                one = forecast(row, model, now_ms, learned.of(model), standing, x)
             except BadInputError as error:
                 letters.append(dead_letter(chunk, at, _STAGE, "wrong-feature-set", str(error)))
                 break

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 import numpy as np
 
-from ml.inputs import CLOCK_INPUTS, INPUT_NAMES, inputs, raw_row
+from ml.inputs import CLOCK_INPUTS, INPUT_NAMES
 from ml.model import WARM_UP_BARS
+from ml.row_inputs import row_inputs
 from tables.records import MINUTE_MS, Alert, Features, TrainRequest
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class PairInputs:
         if not judged:
             return
         self.row.newest_ms = row.open_ms
-        x = inputs(raw_row(row))
+        x = row_inputs(row)
         for model in judged:
             self._count(x, model, row.open_ms + MINUTE_MS, rules, told)
 

@@ -34,51 +34,51 @@ MIN_SIGMA: Final = 1e-8
 """Least volatility per minute of a market that moves (log return); below it nothing is forecast."""
 
 _VERSION: Final = 2
-_MIN_RATIO: Final = 1e-3  # a minute without trades has no logarithm
-_MIN_UNIT: Final = 1e-9  # share of the price, trades per second: below it a band or rate is rounding
+MIN_RATIO: Final = 1e-3  # a minute without trades has no logarithm
+MIN_UNIT: Final = 1e-9  # share of the price, trades per second: below it a band or rate is rounding
 
 # (column, divisor): groups differ in what is taken off and in the unit they are measured in.
-_FROM_CLOSE: Final = (  # (x - close) / (close * sigma * divisor)
+FROM_CLOSE: Final = (  # (x - close) / (close * sigma * divisor)
     *((name, 1.0) for name in ("open", "high", "low")),
     *((f"{name}_{p}", math.sqrt(p)) for name in ("sma", "ema") for p in PERIODS),
     *((name, math.sqrt(20)) for name in ("bb_lower_20", "bb_middle_20", "bb_upper_20")),
 )
-_IN_PRICE: Final = (  # x / (close * sigma * divisor)
+IN_PRICE: Final = (  # x / (close * sigma * divisor)
     *((f"{name}_{p}", math.sqrt(p)) for name in ("macd", "macd_signal", "macd_hist") for p in PERIODS),
     ("atr_14", 1.0),
 )
-_IN_RETURN: Final = (  # x / (sigma * divisor)
+IN_RETURN: Final = (  # x / (sigma * divisor)
     *((f"log_return_{k}", math.sqrt(k)) for k in (1, 5, 15, 60)),
     *((name, 1.0) for name in ("rv_5", "rv_15", "rv_60", "ewma_vol_15")),
     ("vwap_distance_1", 1.0),
     ("vwap_distance_60", math.sqrt(60)),
 )
-_PLAIN: Final = (  # (column, shift, divisor): (x - shift) / divisor
+PLAIN: Final = (  # (column, shift, divisor): (x - shift) / divisor
     *((f"rsi_{p}", 50.0, 50.0) for p in PERIODS),
     *((f"adx_{p}", 0.0, 100.0) for p in PERIODS),
     *((name, 0.0, 1.0) for name in ("obv_change_14", "obv_change_60")),
     *((f"taker_imbalance_{k}", 0.0, 1.0) for k in (1, 5, 15)),
     *((name, 0.0, 1.0) for name in ("tod_sin", "tod_cos")),
 )
-_LONG: Final = ("long_vol_360", "long_vol_1440", "long_vol_7200", "long_vol_28800")  # log(x / sigma)
-_CLOCK: Final = (  # (name, minutes): the minute of the close, counted from a multiple of this
+LONG: Final = ("long_vol_360", "long_vol_1440", "long_vol_7200", "long_vol_28800")  # log(x / sigma)
+CLOCK: Final = (  # (name, minutes): the minute of the close, counted from a multiple of this
     ("minute_of_quarter", 15),
     ("minute_of_hour", 60),
     ("minute_of_day", 1_440),
 )
-CLOCK_INPUTS: Final = frozenset(("tod_sin", "tod_cos", *(name for name, _ in _CLOCK), "day_of_week"))
+CLOCK_INPUTS: Final = frozenset(("tod_sin", "tod_cos", *(name for name, _ in CLOCK), "day_of_week"))
 """Inputs that only tell the time: between any two stretches they differ, and nothing has drifted."""
 _DERIVED: Final = (
     *("bb_position_20", "bb_width_20", "log_volume_ratio_60", "log_trade_rate_ratio"),
-    *(f"log_{name}_ratio" for name in _LONG),
-    *(name for name, _ in _CLOCK),
+    *(f"log_{name}_ratio" for name in LONG),
+    *(name for name, _ in CLOCK),
     "day_of_week",
 )
 
 INPUT_NAMES: Final[tuple[str, ...]] = (
-    *(f"{name}_from_close" for name, _ in _FROM_CLOSE),
-    *(f"{name}_scaled" for name, _ in (*_IN_PRICE, *_IN_RETURN)),
-    *(name for name, _, _ in _PLAIN),
+    *(f"{name}_from_close" for name, _ in FROM_CLOSE),
+    *(f"{name}_scaled" for name, _ in (*IN_PRICE, *IN_RETURN)),
+    *(name for name, _, _ in PLAIN),
     *_DERIVED,
 )
 """Names of the columns of `inputs`, in order."""
@@ -87,21 +87,21 @@ INPUT_SET: Final[str] = hashlib.sha256("\n".join((str(_VERSION), *INPUT_NAMES)).
 """Hash of names, order and version of the inputs; a model of another hash is refused."""
 
 _COLUMNS: Final = np.array(
-    [RAW_COLUMNS.index(row[0]) for group in (_FROM_CLOSE, _IN_PRICE, _IN_RETURN, _PLAIN) for row in group]
+    [RAW_COLUMNS.index(row[0]) for group in (FROM_CLOSE, IN_PRICE, IN_RETURN, PLAIN) for row in group]
 )
-_SHIFT: Final = np.array([row[1] for row in _PLAIN])
+_SHIFT: Final = np.array([row[1] for row in PLAIN])
 _DIVISOR: Final = np.array(
     [
-        *(row[1] for group in (_FROM_CLOSE, _IN_PRICE, _IN_RETURN) for row in group),
-        *(row[2] for row in _PLAIN),
+        *(row[1] for group in (FROM_CLOSE, IN_PRICE, IN_RETURN) for row in group),
+        *(row[2] for row in PLAIN),
     ]
 )
-_A: Final = len(_FROM_CLOSE)
-_B: Final = _A + len(_IN_PRICE)
-_C: Final = _B + len(_IN_RETURN)
-_D: Final = _C + len(_PLAIN)
-_LONG_COLUMNS: Final = np.array([RAW_COLUMNS.index(name) for name in _LONG])
-_CLOCK_MINUTES: Final = np.array([minutes for _, minutes in _CLOCK])
+_A: Final = len(FROM_CLOSE)
+_B: Final = _A + len(IN_PRICE)
+_C: Final = _B + len(IN_RETURN)
+_D: Final = _C + len(PLAIN)
+_LONG_COLUMNS: Final = np.array([RAW_COLUMNS.index(name) for name in LONG])
+_CLOCK_MINUTES: Final = np.array([minutes for _, minutes in CLOCK])
 _LOWER, _UPPER, _VOLUME_RATIO, _RATE_1, _RATE_60 = (
     RAW_COLUMNS.index(name)
     for name in ("bb_lower_20", "bb_upper_20", "volume_ratio_60", "trade_rate_1", "trade_rate_60")
@@ -128,7 +128,7 @@ def _positive(values: npt.NDArray[np.float64], least: npt.NDArray[np.float64] | 
 
 
 def _log_ratio(values: npt.NDArray[np.float64], unit: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
-    return np.log(np.maximum(values / unit, _MIN_RATIO))  # maximum keeps NaN
+    return np.log(np.maximum(values / unit, MIN_RATIO))  # maximum keeps NaN
 
 
 def inputs(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
@@ -152,15 +152,15 @@ def inputs(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     out[:, :_D] /= _DIVISOR
     out[:, :_C] /= sigma
     out[:, :_B] /= close
-    band = _positive(raw[:, _UPPER] - raw[:, _LOWER], raw[:, CLOSE] * _MIN_UNIT)
+    band = _positive(raw[:, _UPPER] - raw[:, _LOWER], raw[:, CLOSE] * MIN_UNIT)
     out[:, _D] = (raw[:, CLOSE] - raw[:, _LOWER]) / band
     out[:, _D + 1] = band / (close * sigma)[:, 0]
     out[:, _D + 2] = _log_ratio(raw[:, _VOLUME_RATIO], 1.0)
-    out[:, _D + 3] = _log_ratio(raw[:, _RATE_1], _positive(raw[:, _RATE_60], _MIN_UNIT))
+    out[:, _D + 3] = _log_ratio(raw[:, _RATE_1], _positive(raw[:, _RATE_60], MIN_UNIT))
     first = _D + 4
-    out[:, first : first + len(_LONG)] = _log_ratio(raw[:, _LONG_COLUMNS], sigma)
+    out[:, first : first + len(LONG)] = _log_ratio(raw[:, _LONG_COLUMNS], sigma)
     minute = raw[:, OPEN_MS : OPEN_MS + 1] // MINUTE_MS + 1  # of the close
-    first += len(_LONG)
-    out[:, first : first + len(_CLOCK)] = minute % _CLOCK_MINUTES
+    first += len(LONG)
+    out[:, first : first + len(CLOCK)] = minute % _CLOCK_MINUTES
     out[:, -1] = minute[:, 0] // (DAY_MS // MINUTE_MS) % 7
     return out.astype(np.float32)

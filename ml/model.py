@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 import numpy as np
 
-from ml.inputs import INPUT_NAMES, MIN_SIGMA, inputs, raw_row
+from ml.inputs import INPUT_NAMES, MIN_SIGMA
+from ml.row_inputs import row_inputs
 from redpanda.errors import BadInputError
 from tables.features.catalog import FEATURE_SET
 from tables.records import MINUTE_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -28,10 +30,9 @@ __all__ = ["LEVELS", "WARM_UP_BARS", "ForecastModel", "Origin", "Quantiles", "pr
 LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 WARM_UP_BARS: Final = 130
 """Candles after which all indicators but one MACD signal are warm; nothing earlier is trained on (count)."""
-_LEVELS: Final = np.array(LEVELS)
 
 
-class Quantiles(msgspec.Struct, frozen=True):
+class Quantiles(msgspec.Struct, frozen=True, gc=False):
     """A forecast: price quantiles, sorted, and the probability of a price above the last close."""
 
     q05: float
@@ -100,8 +101,16 @@ class ForecastModel(ABC):
     def scaled(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Give sorted scaled quantiles [n, 5] of inputs [n, len(INPUT_NAMES)]."""
 
+    def scaled_row(self, x: npt.NDArray[np.float32]) -> list[float]:
+        """Give those of one row of inputs [1, len(INPUT_NAMES)], to the same bits."""
+        row: list[float] = self.scaled(x)[0].tolist()
+        return row
+
     def quantiles(
-        self, features: Features, corrected: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]] | None = None
+        self,
+        features: Features,
+        corrected: Callable[[list[float]], list[float]] | None = None,
+        x: npt.NDArray[np.float32] | None = None,
     ) -> Quantiles | None:
         """Forecast from one record.
 
@@ -109,6 +118,8 @@ class ForecastModel(ABC):
         ----------
         corrected
             Takes the scaled quantiles [5] and gives them moved and sorted (`ml.rolling.correct`); None leaves them.
+        x
+            `row_inputs(features)`, from a caller who asks several models; None: made here.
 
         Returns
         -------
@@ -128,12 +139,13 @@ class ForecastModel(ABC):
         sigma = features.values.get("ewma_vol_60")
         if sigma is None or not sigma > MIN_SIGMA:
             return None
-        scaled = self.scaled(inputs(raw_row(features)))[0]
+        scaled = self.scaled_row(row_inputs(features) if x is None else x)
         if corrected is not None:
             scaled = corrected(scaled)
-        prices = features.close * np.exp(scaled * (sigma * self._root_minutes))
+        unit = sigma * self._root_minutes
+        prices = features.close * np.exp(np.array(scaled) * unit)
         q05, q25, q50, q75, q95 = prices.tolist()
-        sigma_bps = sigma * self._root_minutes * 1e4
+        sigma_bps = unit * 1e4
         return Quantiles(q05, q25, q50, q75, q95, probability_up(scaled), sigma_bps)
 
     def returns(self, x: npt.NDArray[np.float32], sigma: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -141,12 +153,19 @@ class ForecastModel(ABC):
         return self.scaled(x) * (sigma * self._root_minutes)[:, None]
 
 
-def probability_up(scaled: npt.NDArray[np.float64]) -> float:
-    """Read P(return > 0) off the piecewise linear distribution through the quantiles.
+def probability_up(scaled: Sequence[float]) -> float:
+    """Read P(return > 0) off the piecewise linear distribution through the sorted quantiles [5].
 
     Beyond the outer quantiles it stays at 0.05 or 0.95: five points say nothing about the tails.
     """
-    return float(1.0 - np.interp(0.0, scaled, _LEVELS))
+    above = bisect_right(scaled, 0.0)
+    if above == 0:
+        return 1.0 - LEVELS[0]
+    if above == len(LEVELS):
+        return 1.0 - LEVELS[-1]
+    low, high = scaled[above - 1], scaled[above]
+    slope = (LEVELS[above] - LEVELS[above - 1]) / (high - low)
+    return 1.0 - (slope * (0.0 - low) + LEVELS[above - 1])
 
 
 def check_width(x: npt.NDArray[np.float32]) -> None:

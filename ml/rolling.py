@@ -56,9 +56,9 @@ def learn(state: Rolling, under: Sequence[bool]) -> Rolling:
     return Rolling((moved[0], moved[1], moved[2], moved[3], moved[4]), state.scored + 1)
 
 
-def correct(scaled: npt.NDArray[np.float64], state: Rolling) -> npt.NDArray[np.float64]:
+def correct(scaled: Sequence[float], state: Rolling) -> list[float]:
     """Apply the offsets to scaled quantiles [5] and sort."""
-    return np.sort(scaled + np.array(state.offsets))
+    return sorted([value + offset for value, offset in zip(scaled, state.offsets, strict=True)])
 
 
 def walk(
@@ -92,6 +92,6 @@ def walk(
             while waiting and open_ms[waiting[0]] + horizon_s * 1_000 < open_ms[row]:
                 at = waiting.popleft()
                 state = learn(state, below(y[at], out[at].tolist()))
-            out[row] = correct(scaled[row], state)
+            out[row] = correct(scaled[row].tolist(), state)
             waiting.append(row)
     return out

@@ -20,7 +20,7 @@ REASONS: Final = ("stale", "warm-up", "synthetic", "drift", "model-expired", "no
 """Every reason, in the order in which a forecast carries them."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """What is known of the model that makes a forecast; the defaults are those of one without blemish."""
 
     expires_at_ms: int | None = None

@@ -102,7 +102,7 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
     greater counts, of equal ones the later: a worker that lost its partitions unawares cannot undo what came since."""
 
 
-class Features(msgspec.Struct, frozen=True):
+class Features(msgspec.Struct, frozen=True, gc=False):
     """A closed candle with its indicators."""
 
     pair: str
@@ -130,7 +130,7 @@ class Features(msgspec.Struct, frozen=True):
     """`as_of_ms` of the candle that made or corrected it; the greater counts."""
 
 
-class Forecast(msgspec.Struct, frozen=True):
+class Forecast(msgspec.Struct, frozen=True, gc=False):
     """One forecast of one pair and horizon. Immutable: of a candle that is corrected later there is no second one."""
 
     pair: str
@@ -164,7 +164,7 @@ class Forecast(msgspec.Struct, frozen=True):
     source: str
 
 
-class ForecastError(msgspec.Struct, frozen=True):
+class ForecastError(msgspec.Struct, frozen=True, gc=False):
     """A forecast joined with what happened. A corrected outcome makes a second one with a higher `outcome_revision`."""
 
     pair: str

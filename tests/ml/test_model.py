@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ml.baseline import GAUSSIAN, BaselineModel
 from ml.conformal import apply_offsets, conformal_offsets, median_weight
 from ml.inputs import INPUT_NAMES, RAW_COLUMNS
-from ml.model import Origin, probability_up
+from ml.model import LEVELS, Origin, probability_up
 from redpanda.errors import BadInputError
 from tests.ml.test_inputs import record
 
@@ -57,13 +57,19 @@ def test_quantiles_are_sorted_positive_prices(sigma: float, close: float, horizo
 
 @given(st.lists(st.floats(-5, 5), min_size=5, max_size=5))
 def test_probability_up_stays_within_what_five_quantiles_tell(values: list[float]) -> None:
-    assert 0.049 <= probability_up(np.sort(np.array(values))) <= 0.951
+    assert 0.049 <= probability_up(sorted(values)) <= 0.951
 
 
 def test_probability_up_follows_the_quantiles() -> None:
-    shifted = np.array(GAUSSIAN) + 0.6744897501960817
+    shifted = [value + 0.6744897501960817 for value in GAUSSIAN]
     assert probability_up(shifted) == pytest.approx(0.75)
-    assert probability_up(np.array(GAUSSIAN) - 9.0) == pytest.approx(0.05)
+    assert probability_up([value - 9.0 for value in GAUSSIAN]) == pytest.approx(0.05)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=5, max_size=5))
+def test_probability_up_is_what_numpy_interpolates(values: list[float]) -> None:
+    values.sort()
+    assert probability_up(values) == 1.0 - np.interp(0.0, values, LEVELS)
 
 
 def test_trained_baseline_takes_the_tails_as_they_were_and_keeps_the_last_price() -> None:
