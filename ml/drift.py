@@ -9,6 +9,9 @@ hour becomes its own norm, and a slow decline takes the mean along. Here the nor
 - `coverage`: x is whether the outcome was outside of the 90 % interval, less 0.1. Intervals that are too wide are left
   to the loss.
 
+A loss that is only a little larger than the baseline's stays within the slack. `skill` looks for that, slowly: the mean
+of the loss difference over a week, in units of its own deviation (a running Diebold-Mariano statistic).
+
 Forecasts of `h` minutes are made every minute and overlap: many of them tell of the same move. An outcome therefore
 counts 2 / (h + 1), with which the long-run variance of the sum is about that of outcomes that do not overlap, and the
 same bounds serve every horizon. What is said carries the time of the outcome, never a clock's: a replay says the same.
@@ -22,16 +25,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from ml.detectors import LEAST_SHARE, Cusum, Skill, weight
 from tables.records import MINUTE_MS, Alert, TrainRequest
 
 if TYPE_CHECKING:
     from ml.settings import DriftSettings
     from tables.records import Forecast, ForecastError
 
-__all__ = ["DRIFT", "Cusum", "Told", "Watch"]
+__all__ = ["DRIFT", "EXPIRED", "Told", "Watch"]
 
 DRIFT: Final = "drift"
 """Reason of a forecast whose model has a standing alarm, see `ml.trust`."""
+EXPIRED: Final = "model-expired"
+"""Reason of a forecast whose model is too old, and the name of its alert."""
 _MISS: Final = 0.1
 """Share of outcomes that a 90 % interval leaves out."""
 _LEARN: Final = 120
@@ -40,8 +46,6 @@ _SCALE_WINDOW: Final = 1_440
 """Outcomes after which one has a weight of 1/e in the scale (count)."""
 _CLIP: Final = 4.0
 """Largest scaled loss difference of one outcome: a single crash is no drift."""
-_LEAST_SHARE: Final = 0.01
-"""Least scale, as a share of the baseline's loss: the baseline as a model differs from it by next to nothing."""
 _TRUST_WINDOW: Final = 60
 """Forecasts after which one has a weight of 1/e in the trusted share (count)."""
 
@@ -51,36 +55,6 @@ class Told(msgspec.Struct):
 
     alerts: list[Alert] = []
     requests: list[TrainRequest] = []
-
-
-class Cusum(msgspec.Struct, array_like=True):
-    """One detector. An alarm is raised at the bound and over at 0: as much for the model as there was against it."""
-
-    sum: float = 0.0
-    standing: bool = False
-    since_ms: int = 0
-    """Outcome with which the sum last left 0: about where the change was; after an alert, the next one (ms)."""
-    outcomes: int = 0
-    """Since then (count)."""
-    seen: float = 0.0
-    """Since then: sum of what was seen, in the unit of the detector's text."""
-    expected: float = 0.0
-    """Since then: sum of what was due."""
-
-    def take(self, excess: float, bound: float, at_ms: int, seen: float, expected: float) -> bool:
-        """Take one outcome; say whether the alarm has just changed."""
-        if not self.outcomes or (self.sum <= 0.0 and not self.standing):
-            self.since_ms, self.outcomes, self.seen, self.expected = at_ms, 0, 0.0, 0.0
-        self.outcomes += 1
-        self.seen += seen
-        self.expected += expected
-        # Held at the bound: what a long bad stretch adds would have to be worked off by a longer good one.
-        self.sum = min(bound, max(0.0, self.sum + excess))
-        if self.standing:
-            self.standing = self.sum > 0.0
-            return not self.standing
-        self.standing = self.sum >= bound
-        return self.standing
 
 
 class Trust(msgspec.Struct, array_like=True):
@@ -111,6 +85,9 @@ class Watch(msgspec.Struct, array_like=True):
     asked_ms: int = 0
     """Time of the outcome that last asked for a training (ms): it outlives the model."""
     trust: Trust = msgspec.field(default_factory=Trust)
+    skill: Skill = msgspec.field(default_factory=Skill)
+    expired: bool = False
+    """The newest forecast was by a model that is too old."""
 
     def is_drifting(self, model: str, model_version: str) -> bool:
         """Say whether an alarm on this version stands."""
@@ -126,6 +103,8 @@ class Watch(msgspec.Struct, array_like=True):
             "drift_loss_alarm": self.loss.standing,
             "drift_misses": self.misses.sum,
             "drift_misses_alarm": self.misses.standing,
+            "drift_skill_alarm": self.skill.standing,
+            "expired": self.expired,
             "trusted_share": self.trust.share,
         }
 
@@ -136,25 +115,53 @@ class Watch(msgspec.Struct, array_like=True):
         self._follow(error, told)
         self.newest_ms = error.target_ms
         self.scored += 1
-        counts = _counts(error.horizon_s)
+        counts = weight(error.horizon_s)
         missed = float(not error.inside90)
-        if self.misses.take(
-            (missed - _MISS - rules.drift_miss_slack) * counts, rules.drift_miss_bound, error.target_ms, missed, _MISS
-        ):
+        before = self._standing()
+        excess = (missed - _MISS - rules.drift_miss_slack) * counts
+        if self.misses.take(excess, rules.drift_miss_bound, error.target_ms, missed, _MISS):
             self._say(error, "coverage", self.misses, rules.drift_miss_bound, told)
-            self._ask(error, "coverage", rules, told)
-        if not sigma_bps > 0:
+        if sigma_bps > 0:
+            loss, baseline = error.pinball_bps / sigma_bps, error.baseline_pinball_bps / sigma_bps
+            scaled = self._scaled(loss - baseline, baseline)
+            excess = (scaled - rules.drift_loss_slack) * counts if self.scored > _LEARN else 0.0
+            if self.loss.take(excess, rules.drift_loss_bound, error.target_ms, loss, baseline):
+                self._say(error, "error-drift", self.loss, rules.drift_loss_bound, told)
+            self.skill.take(loss - baseline, baseline, self.scored)
+            self._judge_skill(error, rules, told)
+        standing = self._standing()
+        raised = [reason for reason in standing if reason not in before]
+        if standing:
+            detail = (
+                told.alerts[-1].text if raised else f"{_subject(error)}: the alarm has stood since the last request"
+            )
+            self._ask((raised or standing)[0], error, error.target_ms, detail, rules, told, again=not raised)
+
+    def _standing(self) -> list[str]:
+        """Give the reasons to train that stand, by what a request says."""
+        alarms = {"coverage": self.misses.standing, "drift": self.loss.standing, "skill": self.skill.standing}
+        return [reason for reason, stands in alarms.items() if stands]
+
+    def _judge_skill(self, error: ForecastError, rules: DriftSettings, told: Told) -> None:
+        """Raise where the model has lost to the baseline beyond chance; over as soon as it has not lost at all."""
+        skill, bound = self.skill, rules.drift_skill_bound
+        statistic = skill.statistic(self.scored, error.horizon_s)
+        standing = statistic > 0.0 if skill.standing else statistic >= bound
+        if standing == skill.standing:
             return
-        loss, baseline = error.pinball_bps / sigma_bps, error.baseline_pinball_bps / sigma_bps
-        scaled = self._scaled(loss - baseline, baseline)
-        excess = (scaled - rules.drift_loss_slack) * counts if self.scored > _LEARN else 0.0
-        if self.loss.take(excess, rules.drift_loss_bound, error.target_ms, loss, baseline):
-            self._say(error, "error-drift", self.loss, rules.drift_loss_bound, told)
-            self._ask(error, "drift", rules, told)
+        skill.standing = standing
+        lost = skill.difference / skill.baseline if skill.baseline > 0 else 0.0
+        text = (
+            f"{'' if standing else 'over: '}{_subject(error)} lost {abs(lost):.2%} {'more' if lost > 0 else 'less'} "
+            f"than the baseline in the mean of a week ({statistic:.1f} standard errors)"
+        )
+        told.alerts.append(
+            Alert(error.pair, "skill", error.horizon_s, standing, statistic, bound, text, error.target_ms)
+        )
 
     def _scaled(self, difference: float, baseline: float) -> float:
         """Divide by the scale of the outcomes before, then learn from this one."""
-        scale = max(self.square**0.5, _LEAST_SHARE * self.baseline)
+        scale = max(self.square**0.5, LEAST_SHARE * self.baseline)
         step = 1.0 / min(self.scored, _SCALE_WINDOW)
         self.square += step * (difference * difference - self.square)
         self.baseline += step * (baseline - self.baseline)
@@ -164,14 +171,16 @@ class Watch(msgspec.Struct, array_like=True):
         """Begin anew with another version of the model; the alarms of the one before are over."""
         if (self.model, self.model_version) == (error.model, error.model_version):
             return
+        text = f"{_subject(error)} serves now: what was said of {self.model} v{self.model_version} is over"
         for name, one in (("coverage", self.misses), ("error-drift", self.loss)):
             if one.standing:
                 one.standing = False
-                text = f"{_subject(error)} serves now: what was said of {self.model} v{self.model_version} is over"
                 told.alerts.append(_alert(error, name, one, 0.0, text))
+        if self.skill.standing:
+            told.alerts.append(Alert(error.pair, "skill", error.horizon_s, False, 0.0, 0.0, text, error.target_ms))
         self.model, self.model_version = error.model, error.model_version
         self.scored, self.square, self.baseline = 0, 0.0, 0.0
-        self.loss, self.misses = Cusum(), Cusum()
+        self.loss, self.misses, self.skill = Cusum(), Cusum(), Skill()
 
     def _say(self, error: ForecastError, name: str, one: Cusum, bound: float, told: Told) -> None:
         seen, due = one.seen, one.expected
@@ -192,21 +201,36 @@ class Watch(msgspec.Struct, array_like=True):
         )
         one.outcomes = 0  # what is told next begins here
 
-    def _ask(self, error: ForecastError, reason: str, rules: DriftSettings, told: Told) -> None:
-        """Ask for a training where an alarm was raised, unless one was asked for a short time ago."""
-        raised = self.misses.standing if reason == "coverage" else self.loss.standing
-        if not raised or error.target_ms - self.asked_ms < rules.drift_cool_down_s * 1_000:
+    def _ask(
+        self,
+        reason: str,
+        of: Forecast | ForecastError,
+        at_ms: int,
+        detail: str,
+        rules: DriftSettings,
+        told: Told,
+        *,
+        again: bool,
+    ) -> None:
+        """Ask for a training, unless one was asked for a short time ago; `again` for an alarm that has stood before."""
+        least_s = rules.drift_ask_again_s if again else rules.drift_cool_down_s
+        if at_ms - self.asked_ms < least_s * 1_000:
             return
-        self.asked_ms = error.target_ms
-        told.requests.append(
-            TrainRequest(
-                horizon_s=error.horizon_s,
-                reason=reason,
-                detail=told.alerts[-1].text,
-                pair=error.pair,
-                asked_at_ms=error.target_ms,
+        self.asked_ms = at_ms
+        told.requests.append(TrainRequest(of.horizon_s, reason, detail, of.pair, at_ms))
+
+    def _judge_age(self, one: Forecast, rules: DriftSettings, told: Told) -> None:
+        """Tell of a model that got too old, and ask for another until there is one."""
+        at_ms = one.feature_open_ms + MINUTE_MS
+        was, self.expired = self.expired, EXPIRED in one.reasons
+        subject = f"{_subject(one)} is too old to be trusted: its newest data left TICKCAST_MODEL_EXPIRES_DAYS"
+        if self.expired != was:
+            text = subject if self.expired else f"over: {_subject(one)} serves now"
+            told.alerts.append(
+                Alert(one.pair, EXPIRED, one.horizon_s, self.expired, float(self.expired), 1.0, text, at_ms)
             )
-        )
+        if self.expired:
+            self._ask("expiry", one, at_ms, subject, rules, told, again=was)
 
     def forecast(self, one: Forecast, rules: DriftSettings, told: Told) -> None:
         """Take a forecast for the trusted share; an older one than the newest changes nothing."""
@@ -214,6 +238,7 @@ class Watch(msgspec.Struct, array_like=True):
         if one.feature_open_ms <= trust.newest_ms:
             return
         trust.newest_ms = one.feature_open_ms
+        self._judge_age(one, rules, told)
         trusted = one.trusted or one.reasons == [DRIFT]
         trust.share += (trusted - trust.share) / _TRUST_WINDOW
         least = rules.drift_trusted_share
@@ -253,13 +278,8 @@ def _alert(error: ForecastError, name: str, one: Cusum, bound: float, text: str)
     )
 
 
-def _counts(horizon_s: int) -> float:
-    """Give what an outcome counts: on real minutes h overlapping ones vary like (h + 1) / 2 of their own."""
-    return 2.0 / (horizon_s / 60 + 1.0)
-
-
-def _subject(error: ForecastError) -> str:
-    return f"{error.model} v{error.model_version} for {error.pair} at {error.horizon_s} s"
+def _subject(of: Forecast | ForecastError) -> str:
+    return f"{of.model} v{of.model_version} for {of.pair} at {of.horizon_s} s"
 
 
 def _time(at_ms: int) -> str:

@@ -197,15 +197,17 @@ class PairInputs:
         known.share = float(moved.mean())
         least = rules.drift_input_share
         standing = known.share >= (least / 2.0 if known.standing else least)
-        if standing == known.standing:
+        changed, known.standing = standing != known.standing, standing
+        if not changed and not (standing and at_ms - known.asked_ms >= rules.drift_ask_again_s * 1_000):
             return
-        known.standing = standing
         most = ", ".join(f"{WATCHED[at]} {psi[at]:.2f}" for at in np.argsort(-psi)[:_NAMED])
         what = f"{known.share:.0%} of its inputs have moved from its training rows; largest PSI: {most}"
-        self._say(known, model, at_ms, rules, what, told)
+        if changed:
+            self._say(known, model, at_ms, rules, what, told)
         if standing and at_ms - known.asked_ms >= rules.drift_cool_down_s * 1_000:
             known.asked_ms = at_ms
-            told.requests.append(TrainRequest(model.horizon_s, "drift", told.alerts[-1].text, self.pair, at_ms))
+            text = f"{_subject(model, self.pair)}: {what}"
+            told.requests.append(TrainRequest(model.horizon_s, "drift", text, self.pair, at_ms))
 
     def _say(
         self, known: Counted, model: ForecastModel, at_ms: int, rules: DriftSettings, what: str, told: Told
@@ -219,7 +221,7 @@ class PairInputs:
                 raised=known.standing,
                 value=known.share,
                 bound=rules.drift_input_share,
-                text=f"{head}{model.name} v{model.version} for {self.pair} at {model.horizon_s} s: {what}",
+                text=f"{head}{_subject(model, self.pair)}: {what}",
                 at_ms=at_ms,
             )
         )
@@ -249,3 +251,7 @@ class PairInputs:
             }
             for horizon_s, one in self.row.horizons.items()
         }
+
+
+def _subject(model: ForecastModel, pair: str) -> str:
+    return f"{model.name} v{model.version} for {pair} at {model.horizon_s} s"

@@ -115,6 +115,9 @@ class DriftSettings(BaseSettings):
     drift_miss_bound: float = Field(default=24.0, gt=0)
     """Outcomes outside of it, beyond those let pass, at which `coverage` is raised (count)."""
 
+    drift_skill_bound: float = Field(default=4.0, gt=0)
+    """Standard errors by which the mean loss of a week is above the baseline's at which `skill` is raised."""
+
     drift_psi: float = Field(default=0.25, gt=0)
     """Population stability index above which an input has moved, if its KS agrees (nats)."""
 
@@ -132,3 +135,6 @@ class DriftSettings(BaseSettings):
 
     drift_cool_down_s: float = Field(default=3_600.0, ge=0)
     """Least time between two requests for a training of one pair and horizon, by the outcomes' time (s)."""
+
+    drift_ask_again_s: float = Field(default=21_600.0, gt=0)
+    """Time after which an alarm that still stands asks for a training again, by the outcomes' time (s)."""

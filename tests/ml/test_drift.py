@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ SIGMA_BPS = 10.0
 SERIES = {1: 200, 5: 60, 15: 60}
 """By horizon (minutes): none of 200 alarmed at 5 and 15, so fewer will do for a gate (count)."""
 OUTCOMES = 10_000
+FAST = ("error-drift", "coverage")
 
 
 class Model:
@@ -37,8 +40,8 @@ class Model:
             self.watch.outcome(one, SIGMA_BPS, self.rules, self.told)
             self.at += 1
 
-    def said(self) -> list[tuple[str, bool]]:
-        return raised(self.told.alerts)
+    def said(self, *names: str) -> list[tuple[str, bool]]:
+        return [(name, up) for name, up in raised(self.told.alerts) if name in (names or FAST)]
 
 
 @pytest.mark.proof
@@ -46,7 +49,7 @@ class Model:
 def test_healthy_models_alarm_in_at_most_five_of_a_hundred_weeks(minutes: int) -> None:
     series = simulate(100 + minutes, SERIES[minutes], OUTCOMES, minutes)
     found = first_alarms(series, minutes, RULES)
-    alarms = {name: sum(name in one for one in found) for name in ("error-drift", "coverage")}
+    alarms = {name: sum(name in one for one in found) for name in (*FAST, "skill")}
     skill = 1.0 - series.loss.sum() / series.baseline.sum()
     print(f"{minutes} min: {sum(map(bool, found))} of {SERIES[minutes]} series alarm {alarms}, skill {skill:+.4f}")
     assert skill > 0, "the healthy model is no worse than the baseline"
@@ -83,7 +86,7 @@ def test_bad_stretch_is_one_alert_and_its_end_another() -> None:
     assert model.said() == [("error-drift", True)]
     model.live(1_000, worse=-0.2)
     assert model.said() == [("error-drift", True), ("error-drift", False)]
-    (first, last) = model.told.alerts
+    (first, last) = (one for one in model.told.alerts if one.name == "error-drift")
     assert first.value == first.bound == RULES.drift_loss_bound
     assert last.text.startswith("over: trees v1")
     assert "more than the baseline" in first.text
@@ -92,7 +95,7 @@ def test_bad_stretch_is_one_alert_and_its_end_another() -> None:
 
 def test_misses_alone_raise_coverage_and_ask_for_a_training() -> None:
     model = Model()
-    model.live(1_000, misses=0.3)
+    model.live(500, misses=0.3)
     assert model.said() == [("coverage", True)]
     (request,) = model.told.requests
     assert (request.reason, request.horizon_s, request.pair) == ("coverage", 60, "BTC/USD")
@@ -133,6 +136,50 @@ def test_baseline_in_service_never_drifts_from_itself() -> None:
         model.watch.outcome(error(at, 1.0 + rounding), SIGMA_BPS, RULES, model.told)
     assert model.watch.loss.sum == 0.0
     assert model.said() == []
+
+
+def test_small_loss_that_lasts_is_lost_skill_and_no_drift() -> None:
+    model = Model()
+    model.live(1_400, worse=0.2)
+    assert model.said("skill") == [], "a day has to pass"
+    model.live(100, worse=0.2)
+    assert model.said("skill", *FAST) == [("skill", True)]
+    (alert,), (request,) = model.told.alerts, model.told.requests
+    assert alert.value >= alert.bound == RULES.drift_skill_bound
+    assert "more than the baseline" in alert.text
+    assert (request.reason, request.detail, request.asked_at_ms) == ("skill", alert.text, alert.at_ms)
+    model.live(6_000, worse=-0.1)
+    assert model.said("skill", *FAST) == [("skill", True), ("skill", False)]
+    assert "less than the baseline" in model.told.alerts[-1].text
+    model.live(3_000, worse=0.3, version="2")
+    assert model.said("skill")[2:] == [("skill", True)], "what was learned of the version before is forgotten"
+
+
+def test_alarm_that_stands_asks_again_after_its_time_until_it_is_over() -> None:
+    model = Model()
+    model.live(600)
+    model.live(1_000, misses=0.5)
+    asked = [one.asked_at_ms for one in model.told.requests]
+    again_ms = round(RULES.drift_ask_again_s * 1_000)
+    assert len(asked) == 3
+    assert [later - sooner for sooner, later in pairwise(asked)] == [again_ms] * 2
+    assert "has stood" in model.told.requests[1].detail
+    model.live(1_500, misses=0.0)
+    assert not model.watch.misses.standing
+    over = len(model.told.requests)
+    model.live(800)
+    assert len(model.told.requests) == over
+
+
+def test_expired_model_is_told_once_and_asks_until_another_serves() -> None:
+    watch, told = trusted((100, True, []), (800, False, ["stale", "model-expired"]), (50, True, []))
+    expired = [one for one in told.alerts if one.name == "model-expired"]
+    assert [one.raised for one in expired] == [True, False]
+    assert expired[0].at_ms == START_MS + 101 * MINUTE_MS
+    assert [one.reason for one in told.requests] == ["expiry"] * 3
+    again_ms = round(RULES.drift_ask_again_s * 1_000)
+    assert {b.asked_at_ms - a.asked_at_ms for a, b in pairwise(told.requests)} == {again_ms}
+    assert not watch.expired
 
 
 def test_one_crash_is_no_drift() -> None:
@@ -270,7 +317,7 @@ def test_errors_carry_the_alarm_from_the_outcome_that_raised_it() -> None:
     scorer = Scorer()
     for row in stretch(3, 500, (100, 300)):
         scorer.take(row)
-    (raised_ms,) = {one.at_ms for one in scorer.alerts if one.raised and one.horizon_s == 60}
+    (raised_ms,) = {one.at_ms for one in scorer.alerts if one.raised and one.horizon_s == 60 and one.name in FAST}
     at = scorer.drifting.index(True)
     assert START_MS + (at + 2) * MINUTE_MS == raised_ms
     assert all(scorer.drifting[at : at + 50])

@@ -194,3 +194,13 @@ def test_state_stays_small() -> None:
     stage = Stage()
     stage.take(rows(2, 500))
     assert len(stage.table[inputs_key(PAIR)]) < 3_000
+
+
+def test_inputs_that_stay_moved_ask_again_after_their_time() -> None:
+    stage = Stage()
+    stage.take(rows(2, ROWS))
+    stage.take(rows(3, 900, WARM_UP_BARS + ROWS, shift=2.0))
+    assert raised(stage.told.alerts) == [("feature-drift", True)]
+    first, *later = (one.asked_at_ms for one in stage.told.requests)
+    assert later
+    assert all(asked - first >= RULES.drift_ask_again_s * 1_000 for asked in later)
