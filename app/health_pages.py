@@ -73,15 +73,18 @@ class Health:
         """Give the body of `/health/ready`."""
         phase = self.phase
         reasons = [] if phase == "live" else [self._state.failed or phase]
-        left = self._recovery.active_remaining_total() if phase == "recovery" else 0
         return {
             "ready": not reasons,
             "phase": phase,
             "reasons": reasons,
-            "records_to_recover": max(0, left),
+            "records_to_recover": self.left_to_recover(),
             # The last good model serves on whatever the registry does: that is no reason.
             "models": dict(self._state.models),
         }
+
+    def left_to_recover(self) -> int:
+        """Give how many changelog records are still to be read."""
+        return max(0, self._recovery.active_remaining_total()) if self.phase == "recovery" else 0
 
     async def look(self) -> None:
         """Take one look at the offsets; once a second."""

@@ -23,6 +23,7 @@ from agents.sinks import make_sinks
 from agents.stage import WorkerState
 from app.health_pages import Health
 from app.state_folder import folder_of, hold
+from app.worker_metrics import CONTENT_TYPE_LATEST, exposition
 from app.worker_settings import WorkerSettings
 from ml.registry import Registry
 from ml.settings import DriftSettings, MlSettings
@@ -145,14 +146,23 @@ def _table(app: ChunkApp, broker: BrokerSettings, name: str, source: str, output
 
 
 def _report(app: ChunkApp, state: WorkerState, worker: WorkerSettings) -> None:
-    """Serve the health pages, and write the status file each second."""
+    """Serve the health and metrics pages, and write the status file each second."""
     health = Health(app, state, worker)
+
+    def status() -> Status:
+        return worker_status(app, state, health, worker.worker_name)
 
     async def report() -> None:
         while not app.should_stop:
             await health.look()
-            await asyncio.to_thread(write_status, worker.home, worker_status(app, state, health, worker.worker_name))
+            await asyncio.to_thread(write_status, worker.home, status())
             await app.sleep(1.0)
+
+    page = exposition(status, health.left_to_recover)
+
+    @app.page("/metrics")
+    async def metrics(view: Any, _: Any) -> Any:
+        return view.bytes(page(), content_type=None, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.from_the_start.append(report)
 
