@@ -155,9 +155,9 @@ class Trainer:
             self._asking = False
 
     def _once(self) -> None:
-        self._until_champions()
         counts = self._counts()
         if not self._enough(counts):
+            self._until_champions()  # a training begins with them; a process less imports MLflow
             raise BadInputError(
                 f"too few 1m candles to train on: {counts or 'none'}, needed are "
                 f"{self._settings.train_min_candles} a pair; let the worker run on, "
