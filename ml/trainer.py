@@ -155,9 +155,14 @@ class Trainer:
             self._asking = False
 
     def _once(self) -> None:
-        counts = self._counts()
+        # A training begins with champions itself: then one process less imports MLflow.
+        try:
+            counts = self._counts()
+        except TickcastError:
+            self._until_champions()  # what serves needs no data
+            raise
         if not self._enough(counts):
-            self._until_champions()  # a training begins with them; a process less imports MLflow
+            self._until_champions()
             raise BadInputError(
                 f"too few 1m candles to train on: {counts or 'none'}, needed are "
                 f"{self._settings.train_min_candles} a pair; let the worker run on, "
