@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 
 from api.formats import CSV, JSON, Format, encode, negotiated
 from api.messages import SIMULATED
@@ -188,8 +188,8 @@ def _sent(request: AnyRequest, body: bytes, kind: Format, tag: str, headers: dic
         headers[AS_OF_HEADER] = rfc3339(now_ms())
     if matches(request.headers.get("if-none-match"), tag):
         return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers, media_type=kind)
-    media_type = f"{CSV}; charset=utf-8; header=present" if kind == CSV else kind
-    return Response(body, headers=headers, media_type=MediaType.JSON if kind == JSON else media_type)
+    # Litestar adds the charset to any text.
+    return Response(body, headers=headers, media_type=f"{CSV}; header=present" if kind == CSV else kind)
 
 
 def weak_tag(*parts: str | bytes) -> str:

@@ -15,6 +15,7 @@ from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
 from api.latest import UNCOMPRESSED
+from api.openapi import complete
 from api.problems import problem_plugin, unexpected
 from api.reference import openapi_config
 from api.routes import ROUTES
@@ -47,7 +48,7 @@ def create_app(context: ApiContext) -> Litestar:
     def provide_context() -> ApiContext:
         return context
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[*ROUTES, *HEALTH, feed_socket],
         dependencies={"context": Provide(provide_context, sync_to_thread=False)},
         lifespan=[background],
@@ -59,6 +60,8 @@ def create_app(context: ApiContext) -> Litestar:
         # Names for the handlers' annotations, which Litestar reads at run time.
         signature_types=[ApiContext],
     )
+    complete(app.openapi_schema, context.settings.api_page_max)
+    return app
 
 
 def status(context: ApiContext) -> Status:
