@@ -8,14 +8,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from litestar import Litestar
+from litestar.config.compression import CompressionConfig
 from litestar.di import Provide
 
 from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
+from api.latest import UNCOMPRESSED
+from api.openapi import complete
 from api.problems import problem_plugin, unexpected
 from api.reference import openapi_config
-from api.reports import model_report
 from api.routes import ROUTES
 from api.websocket import feed_socket
 from tables.status import Status, write_status
@@ -46,17 +48,20 @@ def create_app(context: ApiContext) -> Litestar:
     def provide_context() -> ApiContext:
         return context
 
-    return Litestar(
-        route_handlers=[*ROUTES, model_report, *HEALTH, feed_socket],
+    app = Litestar(
+        route_handlers=[*ROUTES, *HEALTH, feed_socket],
         dependencies={"context": Provide(provide_context, sync_to_thread=False)},
         lifespan=[background],
         plugins=[problem_plugin()],
         exception_handlers={Exception: unexpected},
         openapi_config=openapi_config(),
+        compression_config=CompressionConfig(backend="gzip", gzip_compress_level=5, exclude_opt_key=UNCOMPRESSED),
         logging_config=None,
         # Names for the handlers' annotations, which Litestar reads at run time.
         signature_types=[ApiContext],
     )
+    complete(app.openapi_schema, context.settings.api_page_max)
+    return app
 
 
 def status(context: ApiContext) -> Status:

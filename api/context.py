@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from api.feed import Feed
 from api.hub import Hub
+from api.latest import Latest
 from api.views import MarketView
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class ApiContext:
         self.settings = settings
         self.store = store
         self.view = MarketView(history=settings.feed_history, ring=settings.feed_ring)
+        self.latest = Latest(self.view, settings.label)
         self.hub = Hub(
             connections_max=settings.ws_connections_max,
             queue_max=settings.ws_queue_max,

@@ -51,7 +51,7 @@ async def ready(context: NamedDependency[ApiContext]) -> Response[Readiness]:
     return Response(body)
 
 
-@get("/", tags=["health"], summary="Where to go from here")
+@get("/v1", tags=["health"], summary="Where to go from here")
 async def index(context: NamedDependency[ApiContext]) -> Response[Index]:
     """Links to everything else."""
     label = context.settings.label
@@ -59,6 +59,11 @@ async def index(context: NamedDependency[ApiContext]) -> Response[Index]:
         "latest forecasts": "/v1/forecasts/latest",
         "forecasts": "/v1/forecasts?pair=BTC/USD&limit=10",
         "candles": "/v1/candles?pair=BTC/USD&timeframe=1m&limit=10",
+        "features": "/v1/features?pair=BTC/USD&timeframe=1m&limit=10",
+        "errors": "/v1/errors?pair=BTC/USD&limit=10",
+        "accuracy": "/v1/accuracy?window=24h",
+        "models": "/v1/models",
+        "quality": "/v1/quality?window=24h",
         "pairs": "/v1/pairs",
         "feed (WebSocket)": "/v1/feed",
         "ready": "/health/ready",

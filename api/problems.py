@@ -15,6 +15,7 @@ from litestar.plugins.problem_details import (
     ProblemDetailsPlugin,
 )
 
+from api.formats import FORMATS
 from api.schemas import Problem
 from redpanda.errors import UnreachableError
 
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BAD_REQUEST",
+    "EVERYWHERE",
+    "NOT_ACCEPTABLE",
     "NOT_FOUND",
+    "NO_FORECAST",
     "NO_REPORT",
     "UNAVAILABLE",
     "bad_parameter",
+    "no_forecast",
     "no_report",
+    "not_acceptable",
     "problem_plugin",
     "unexpected",
     "unknown_pair",
@@ -45,7 +51,11 @@ def _spec(description: str) -> ResponseSpec:
 BAD_REQUEST: Final = _spec("A parameter is wrong or missing.")
 NOT_FOUND: Final = _spec("There is no such pair.")
 NO_REPORT: Final = _spec("There is no such model, or nothing was trained for it.")
+NO_FORECAST: Final = _spec("There is no forecast of that id.")
+NOT_ACCEPTABLE: Final = _spec("`Accept` allows none of JSON, CSV and Arrow.")
 UNAVAILABLE: Final = _spec("Not available now: see `Retry-After`.")
+EVERYWHERE: Final = {500: _spec("A fault of the API: its log tells which.")}
+"""What any operation may answer."""
 RETRY_AFTER_S: Final = 2
 MISSING: Final = re.compile(r"Missing required \w+ parameter '(\w+)'")
 """Litestar names a missing parameter in its text only."""
@@ -71,6 +81,26 @@ def unknown_pair(pair: str) -> ProblemDetailsException:
         title="Unknown pair",
         detail=f"no such pair: {pair[:40]!r}; /v1/pairs lists them, for example pair=BTC/USD",
         extra={"errors": [{"field": "pair", "message": "unknown"}]},
+    )
+
+
+def no_forecast(text: str) -> ProblemDetailsException:
+    """Refuse an id that names no forecast."""
+    return ProblemDetailsException(
+        status_code=HTTPStatus.NOT_FOUND,
+        type_=f"{TYPE}no-forecast",
+        title="No forecast",
+        detail=f"no forecast has the id {text[:80]!r}: /v1/forecasts gives each row's id",
+    )
+
+
+def not_acceptable() -> ProblemDetailsException:
+    """Refuse to answer in a format that the API does not have."""
+    return ProblemDetailsException(
+        status_code=HTTPStatus.NOT_ACCEPTABLE,
+        type_=f"{TYPE}not-acceptable",
+        title="Not acceptable",
+        detail=f"`Accept` must allow one of {', '.join(FORMATS)}",
     )
 
 

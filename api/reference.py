@@ -6,7 +6,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import OpenAPIRenderPlugin, ScalarRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+
+from api.pages import AssetName, asset_url, documentation_router
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -28,8 +30,28 @@ td { padding: .2rem 1rem .2rem 0; vertical-align: top }
 </style>"""
 
 
+class ScriptPage(OpenAPIRenderPlugin):
+    """A page that a script of ours fills with the document; all of it comes from this server."""
+
+    def __init__(self, path: str, script: AssetName, style: AssetName | None = None) -> None:
+        super().__init__(path=path)
+        self._script = script
+        self._style_sheet = style
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        style = "" if self._style_sheet is None else f"<link rel=stylesheet href='{asset_url(self._style_sheet)}'>"
+        return (
+            f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{escape(openapi_schema['info']['title'])}"
+            "</title><meta name=viewport content='width=device-width, initial-scale=1'><link rel=icon href='data:,'>"
+            f"{style}</head><body data-document='{escape(self.get_openapi_json_route(request))}'><div id=page></div>"
+            "<noscript>This page needs JavaScript; <a href='/schema'>/schema</a> does not.</noscript>"
+            f"<script src='{asset_url(self._script)}'></script><script src='/schema/assets/start.js'></script>"
+            "</body></html>"
+        ).encode()
+
+
 class ReferencePage(OpenAPIRenderPlugin):
-    """Plain HTML list of all operations: the other pages load their scripts from a CDN."""
+    """Plain HTML list of all operations."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         info = openapi_schema["info"]
@@ -43,7 +65,7 @@ class ReferencePage(OpenAPIRenderPlugin):
         return (
             f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{title}</title>{STYLE}</head>"
             f"<body><h1>{title}</h1><p>{escape(info['description'])}</p>"
-            f"<p><a href='{document}'>openapi.json</a> · with scripts from a CDN: "
+            f"<p><a href='{document}'>openapi.json</a> · to try it out: "
             f"<a href='/schema/scalar'>Scalar</a>, <a href='/schema/swagger'>Swagger</a></p>"
             f"{operations}</body></html>"
         ).encode()
@@ -75,7 +97,8 @@ def openapi_config() -> OpenAPIConfig:
         use_handler_docstrings=True,
         render_plugins=[
             ReferencePage(path="/"),
-            ScalarRenderPlugin(path="/scalar"),
-            SwaggerRenderPlugin(path="/swagger"),
+            ScriptPage("/scalar", "scalar.js"),
+            ScriptPage("/swagger", "swagger.js", "swagger.css"),
         ],
+        openapi_router=documentation_router(),
     )

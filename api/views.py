@@ -98,6 +98,8 @@ class MarketView:
         self._history = history
         self._ring = ring
         self._pairs_max = pairs_max
+        self.version = 0
+        """Grows whenever the latest forecasts change."""
         self.clear()
 
     def clear(self) -> None:
@@ -105,6 +107,7 @@ class MarketView:
         self._pairs: set[str] = set()
         self._streams: dict[tuple[Channel, str], _Stream] = {}
         self._forecasts: dict[str, dict[int, Forecast]] = {}
+        self.version += 1
         self._series: dict[tuple[str, str], _Series] = {}
         self._live: dict[str, Candle] = {}
 
@@ -146,6 +149,7 @@ class MarketView:
             return False
         if known is None or _age(forecast) >= _age(known):
             latest[forecast.horizon_s] = forecast
+            self.version += 1
         return True  # an older one is still news to a subscriber, it only never becomes the latest
 
     def _fold_closed(self, candle: Candle) -> bool:

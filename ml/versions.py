@@ -18,7 +18,7 @@ from redpanda.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Shelf", "Version", "horizon_of", "read_version"]
+__all__ = ["Shelf", "Version", "horizon_of", "number", "read_version"]
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -66,8 +66,8 @@ def read_version(horizon_s: int, row: Any, run: Any, aliases: list[str]) -> Vers
         refused_for=tags.get("refused_for", ""),
         forced=tags.get("forced", ""),
         pinball_skill=metrics.get("pinball_skill"),
-        data_from_ms=_number(tags.get("data_from_ms")),
-        data_to_ms=_number(tags.get("data_to_ms")),
+        data_from_ms=number(tags.get("data_from_ms")),
+        data_to_ms=number(tags.get("data_to_ms")),
         source=tags.get("source", ""),
         feature_set=tags.get("feature_set", ""),
         input_set=tags.get("input_set", ""),
@@ -80,7 +80,8 @@ def read_version(horizon_s: int, row: Any, run: Any, aliases: list[str]) -> Vers
     )
 
 
-def _number(text: str | None) -> int | None:
+def number(text: str | None) -> int | None:
+    """Read a tag that is a whole number; None where it is not one."""
     return int(text) if text and text.lstrip("-").isdigit() else None
 
 

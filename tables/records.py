@@ -22,6 +22,7 @@ __all__ = [
     "Hole",
     "HoleState",
     "LateTrade",
+    "Scored",
     "Side",
     "Timeframe",
     "Trade",
@@ -164,8 +165,8 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
     source: str
 
 
-class ForecastError(msgspec.Struct, frozen=True, gc=False):
-    """A forecast joined with what happened. A corrected outcome makes a second one with a higher `outcome_revision`."""
+class Scored(msgspec.Struct, frozen=True, gc=False):
+    """A forecast joined with what happened, as the store keeps it."""
 
     pair: str
     horizon_s: int
@@ -193,8 +194,6 @@ class ForecastError(msgspec.Struct, frozen=True, gc=False):
     below: tuple[bool, bool, bool, bool, bool]
     """Whether the outcome was below q05, q25, q50, q75, q95."""
     scored_at_ms: int
-    drifting: bool = False
-    """Whether an alarm stood on the model, pair and horizon after this outcome, see `ml.drift`."""
 
     @property
     def inside50(self) -> bool:
@@ -205,6 +204,13 @@ class ForecastError(msgspec.Struct, frozen=True, gc=False):
     def inside90(self) -> bool:
         """Whether the outcome was within q05 to q95."""
         return self.below[4] and not self.below[0]
+
+
+class ForecastError(Scored, frozen=True):
+    """A scored forecast on the wire. A corrected outcome makes a second one with a higher `outcome_revision`."""
+
+    drifting: bool = False
+    """Whether an alarm stood on the model, pair and horizon after this outcome, see `ml.drift`."""
 
 
 class TrainRequest(msgspec.Struct, frozen=True):

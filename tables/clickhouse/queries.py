@@ -14,11 +14,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from redpanda.errors import BadInputError
 from tables.clickhouse.client import store_errors
-from tables.clickhouse.rows import TABLES
+from tables.clickhouse.reading import MAX_LIMIT, SETTINGS, bounds, known_timeframe, record_columns, select_rows, within
 from tables.features import FEATURE_NAMES, FEATURE_SET
-from tables.records import TIMEFRAME_MS, Candle, Forecast
+from tables.records import Candle, Forecast
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -29,18 +28,12 @@ __all__ = [
     "PairInfo",
     "candles",
     "feature_table",
-    "forecasts",
     "hole_hours",
     "latest_forecasts",
     "pairs",
 ]
 
-MAX_LIMIT: Final = 100_000
-"""Most rows of one answer (count)."""
-_LAST_MS: Final = 10_413_791_999_999  # the end of DateTime64: 2299-12-31
 _PAGE_ROWS: Final = 50_000
-# The partition follows from the key, so FINAL need not look across partitions.
-_SETTINGS: Final = {"do_not_merge_across_partitions_select_final": 1}
 
 
 class PairInfo(msgspec.Struct, frozen=True):
@@ -71,50 +64,21 @@ class HoleHour(msgspec.Struct, frozen=True):
     """Trade ids in them (count)."""
 
 
-def _select(table: str) -> str:
-    """Columns of a record in the order of its fields, times as ms."""
-    struct: Any = {"candles": Candle, "forecasts": Forecast}[table]
-    by_field = {column.field: column for column in TABLES[table]}
-    parts = (by_field[name] for name in struct.__struct_fields__)
-    return ", ".join(
-        f"toUnixTimestamp64Milli({part.name})" if part.type.startswith("DateTime64") else part.name for part in parts
-    )
-
-
-_CANDLE_FIELDS: Final = _select("candles")
-_FORECAST_FIELDS: Final = _select("forecasts")
-_RANGE: Final = (
-    "{column} >= fromUnixTimestamp64Milli({{from_ms:Int64}}, 'UTC') "
-    "AND {column} < fromUnixTimestamp64Milli({{to_ms:Int64}}, 'UTC')"
-)
+_CANDLE_FIELDS: Final = record_columns("candles", Candle)
+_FORECAST_FIELDS: Final = record_columns("forecasts", Forecast)
 
 
 def candles(client: Client, pair: str, timeframe: str, from_ms: int, to_ms: int, limit: int) -> list[Candle]:
     """Read candles of one pair and timeframe, newest first."""
-    rows = _rows(
+    rows = select_rows(
         client,
         f"SELECT {_CANDLE_FIELDS} FROM candles FINAL WHERE pair = {{pair:String}} AND timeframe = {{timeframe:String}} "
-        f"AND {_RANGE.format(column='open_time')} ORDER BY open_time DESC LIMIT {{limit:UInt32}}",
+        f"AND {within('open_time')} ORDER BY open_time DESC LIMIT {{limit:UInt32}}",
         pair=pair,
-        timeframe=_timeframe(timeframe),
-        **_bounds(from_ms, to_ms, limit),
+        timeframe=known_timeframe(timeframe),
+        **bounds(from_ms, to_ms, limit),
     )
     return [Candle(*row) for row in rows]
-
-
-def forecasts(client: Client, pair: str, horizon_s: int | None, from_ms: int, to_ms: int, limit: int) -> list[Forecast]:
-    """Read forecasts of one pair, newest first by the bar they were made of; None for all horizons."""
-    one_horizon = "" if horizon_s is None else "AND horizon_s = {horizon_s:UInt32}"
-    rows = _rows(
-        client,
-        f"SELECT {_FORECAST_FIELDS} FROM forecasts FINAL WHERE pair = {{pair:String}} "
-        f"AND {_RANGE.format(column='feature_open')} {one_horizon} "
-        "ORDER BY feature_open DESC, horizon_s, revision DESC, made_at DESC LIMIT {limit:UInt32}",
-        pair=pair,
-        **({} if horizon_s is None else {"horizon_s": horizon_s}),
-        **_bounds(from_ms, to_ms, limit),
-    )
-    return [Forecast(*row) for row in rows]
 
 
 def latest_forecasts(client: Client) -> list[Forecast]:
@@ -122,7 +86,7 @@ def latest_forecasts(client: Client) -> list[Forecast]:
 
     A pair whose newest is a week older than the newest of all has fallen silent and is left out.
     """
-    rows = _rows(
+    rows = select_rows(
         client,
         # First the newest bar of each, from three columns of a week (the overall newest stands in the part headers);
         # then only those rows.
@@ -136,7 +100,7 @@ def latest_forecasts(client: Client) -> list[Forecast]:
 
 def pairs(client: Client) -> list[PairInfo]:
     """List the pairs that have 1m candles."""
-    rows = _rows(
+    rows = select_rows(
         client,
         "SELECT pair, argMax(source, open_time), toUnixTimestamp64Milli(min(open_time)), "
         "toUnixTimestamp64Milli(max(open_time)), count() "
@@ -147,12 +111,12 @@ def pairs(client: Client) -> list[PairInfo]:
 
 def hole_hours(client: Client, from_ms: int, to_ms: int) -> list[HoleHour]:
     """Count the holes found in a range by pair and hour, the newest hour first: the figures of data quality."""
-    with store_errors("reading holes"):  # without _SETTINGS: a hole may lie in two partitions
+    with store_errors("reading holes"):  # without SETTINGS: a hole may lie in two partitions
         rows = client.query(
             "SELECT pair, toUnixTimestamp(hour) * 1000, open, repaired, unrepairable, open_ids, repaired_ids, "
-            f"unrepairable_ids FROM hole_hours WHERE {_RANGE.format(column='hour')} ORDER BY hour DESC, pair "
+            f"unrepairable_ids FROM hole_hours WHERE {within('hour')} ORDER BY hour DESC, pair "
             "LIMIT {limit:UInt32}",
-            parameters=_bounds(from_ms, to_ms, MAX_LIMIT),
+            parameters=bounds(from_ms, to_ms, MAX_LIMIT),
         ).result_rows
     return [HoleHour(*row) for row in rows]
 
@@ -182,11 +146,11 @@ def feature_table(
         buy_volume, vwap (float64), trades, revision, bars (uint32), synthetic (bool), and one float64 column for
         each feature name, NaN where it is not warm. Rows of another feature set are left out.
     """
-    bounds = _bounds(from_ms, to_ms, MAX_LIMIT)
+    limits = bounds(from_ms, to_ms, MAX_LIMIT)
     parts: list[npt.NDArray[Any]] = []
     names: list[npt.NDArray[Any]] = []
     for pair in sorted(set(pairs)):
-        for page in _pages(client, _timeframe(timeframe), pair, feature_set, bounds):
+        for page in _pages(client, known_timeframe(timeframe), pair, feature_set, limits):
             parts.append(page)
             names.append(np.full(len(page), pair))
     if not parts:
@@ -198,19 +162,19 @@ def feature_table(
 
 
 def _pages(
-    client: Client, timeframe: str, pair: str, feature_set: str, bounds: dict[str, int]
+    client: Client, timeframe: str, pair: str, feature_set: str, limits: dict[str, int]
 ) -> list[npt.NDArray[Any]]:
     """Read one pair in pages, so that no answer is large, each starting after the last row of the one before."""
     sql = (
         f"SELECT toUnixTimestamp64Milli(open_time) AS open_ms, {', '.join(_TABLE_COLUMNS)} FROM features FINAL "
         "WHERE pair = {pair:String} AND timeframe = {timeframe:String} AND feature_set = {feature_set:String} "
-        f"AND {_RANGE.format(column='open_time')} ORDER BY open_time LIMIT {_PAGE_ROWS}"
+        f"AND {within('open_time')} ORDER BY open_time LIMIT {_PAGE_ROWS}"
     )
     found: list[npt.NDArray[Any]] = []
-    parameters: dict[str, Any] = {"pair": pair, "timeframe": timeframe, "feature_set": feature_set, **bounds}
+    parameters: dict[str, Any] = {"pair": pair, "timeframe": timeframe, "feature_set": feature_set, **limits}
     while True:
         with store_errors("reading features"):
-            page: npt.NDArray[Any] = client.query_np(sql, parameters=parameters, settings=_SETTINGS)
+            page: npt.NDArray[Any] = client.query_np(sql, parameters=parameters, settings=SETTINGS)
         if len(page):
             found.append(page)
         if len(page) < _PAGE_ROWS:
@@ -225,24 +189,3 @@ def _empty_table() -> dict[str, npt.NDArray[Any]]:
         "open_ms": np.empty(0, dtype=np.int64),
     }
     return table | {name: np.empty(0, dtype=kinds.get(name, np.float64)) for name in _TABLE_COLUMNS}
-
-
-def _rows(client: Client, sql: str, **parameters: Any) -> Sequence[Sequence[Any]]:
-    with store_errors("reading the store"):
-        return client.query(sql, parameters=parameters, settings=_SETTINGS).result_rows
-
-
-def _timeframe(timeframe: str) -> str:
-    if timeframe not in TIMEFRAME_MS:
-        raise BadInputError(f"timeframe {timeframe!r} is unknown: use one of {', '.join(TIMEFRAME_MS)}")
-    return timeframe
-
-
-def _bounds(from_ms: int, to_ms: int, limit: int) -> dict[str, int]:
-    if not 1 <= limit <= MAX_LIMIT:
-        raise BadInputError(f"limit {limit} is out of bounds: use 1 to {MAX_LIMIT}")
-    return {"from_ms": _clamped(from_ms), "to_ms": _clamped(to_ms), "limit": limit}
-
-
-def _clamped(time_ms: int) -> int:
-    return min(max(time_ms, 0), _LAST_MS)

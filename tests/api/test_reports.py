@@ -65,7 +65,7 @@ def test_registry_that_is_away_is_503(reporting: Api, monkeypatch: pytest.Monkey
 
 def test_the_api_process_loads_neither_mlflow_nor_catboost() -> None:
     code = (
-        "import sys; from pathlib import Path; from api.reports import _read; import api.server; "
+        "import sys; from pathlib import Path; from api.routes.reports import _read; import api.server; "
         "_read(Path(sys.argv[1]), 300, 'champion'); "
         "print([name for name in ('mlflow', 'catboost', 'pandas', 'optuna', 'plotly') if name in sys.modules])"
     )

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from api.rows import forecast_row
 from redpanda.local import LocalBroker
 from tables.clickhouse.client import connect
 from tables.clickhouse.rows import insert_candles, insert_forecasts
@@ -58,7 +59,7 @@ def test_forecast_history_can_be_cut_to_one_horizon(api: Api) -> None:
     every = api.get("/v1/forecasts", pair=PAIR).json()["forecasts"]
     assert len(every) == 6
     one = api.get("/v1/forecasts", pair=PAIR, horizon_s=300, limit=2).json()["forecasts"]
-    assert one == [msgspec.to_builtins(row) for row in (FORECASTS[5], FORECASTS[3])]
+    assert one == [msgspec.to_builtins(forecast_row(row)) for row in (FORECASTS[5], FORECASTS[3])]
 
 
 def test_pairs_tell_what_is_stored_and_what_is_awaited(api: Api) -> None:
@@ -124,7 +125,7 @@ def test_unknown_route_and_wrong_method_are_problems(api: Api) -> None:
 
 
 def test_index_links_lead_somewhere(api: Api) -> None:
-    body = api.get("/").json()
+    body = api.get("/v1").json()
     assert body["simulated"] is True
     for name, link in body["links"].items():
         if "WebSocket" not in name:
@@ -139,10 +140,16 @@ def test_openapi_document_lists_every_route_and_its_references_resolve(api: Api)
         "/v1/forecasts",
         "/v1/candles",
         "/v1/pairs",
+        "/v1/forecasts/{id}",
+        "/v1/features",
+        "/v1/errors",
+        "/v1/accuracy",
+        "/v1/quality",
+        "/v1/models",
         "/v1/models/{horizon_s}/report",
+        "/v1",
         "/health/live",
         "/health/ready",
-        "/",
     }
     assert set(document["paths"]) == routes
     operations = [operation for item in document["paths"].values() for operation in item.values()]
@@ -154,7 +161,7 @@ def test_openapi_document_lists_every_route_and_its_references_resolve(api: Api)
         for part in reference.removeprefix("#/").split("/"):
             node = node[part]
     errors = document["paths"]["/v1/candles"]["get"]["responses"]
-    assert set(errors) == {"200", "400", "404", "503"}
+    assert set(errors) == {"200", "400", "404", "406", "500", "503"}
     assert "application/problem+json" in errors["400"]["content"]
 
 

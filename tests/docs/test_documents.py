@@ -46,7 +46,7 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 def test_readme_names_routes_that_are_served() -> None:
-    served = "".join((ROOT / "api" / file).read_text() for file in ("routes.py", "health.py", "websocket.py"))
+    served = "".join(file.read_text() for file in sorted((ROOT / "api").rglob("*.py")))
     named = set(re.findall(r"127\.0\.0\.1:18000(/(?:v1|health)/[a-z/]+)", (ROOT / "README.md").read_text()))
     assert named
     assert {route for route in named if f'"{route}"' not in served} == set()

@@ -24,7 +24,7 @@ import tulipy
 from clickhouse_connect.driver import Client
 from websockets.sync.client import connect as open_socket
 
-from tables.clickhouse import queries
+from tables.clickhouse import history, queries
 from tables.clickhouse.client import connect
 from tables.clickhouse.settings import StoreSettings
 from tables.features import FEATURE_NAMES
@@ -184,7 +184,7 @@ def test_every_closed_minute_has_its_forecasts(store: Client, trades: dict[str, 
         assert known[5:].all(), "only the first bars have no volatility"
         expected = {int(open_ms) for open_ms in table["open_ms"][known]}
         for horizon_s in HORIZONS_S:
-            rows = queries.forecasts(store, pair, horizon_s, 0, FOREVER_MS, ALL)
+            rows = history.forecasts(store, pair, horizon_s, 0, FOREVER_MS, ALL)
             made = {row.feature_open_ms: row for row in rows}
             assert made.keys() == expected
             for open_ms, row in made.items():

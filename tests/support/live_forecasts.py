@@ -12,7 +12,7 @@ from ml.candle_file import histories_of
 from ml.model import Origin
 from ml.rolling import START, Rolling, learn
 from tables.candles import CandleRules
-from tables.clickhouse import queries
+from tables.clickhouse import history, queries
 from tables.features.fold import PairFeatures
 from tables.records import Features, Forecast
 
@@ -36,7 +36,7 @@ def compared(store: Client, pairs: Sequence[str], horizons_s: Sequence[int]) -> 
     live = {
         (row.pair, row.horizon_s, row.feature_open_ms): row
         for pair in pairs
-        for row in queries.forecasts(store, pair, None, 0, _FOREVER_MS, _ALL)
+        for row in history.forecasts(store, pair, None, 0, _FOREVER_MS, _ALL)
     }
     assert {(row.model, row.revision) for row in live.values()} == {("ewma-vol", 0)}
     rules = CandleRules()

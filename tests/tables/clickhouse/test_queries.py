@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from redpanda.errors import BadInputError
-from tables.clickhouse import queries, rows
+from tables.clickhouse import history, queries, rows
 from tables.clickhouse.queries import HoleHour, PairInfo
 from tables.features import FEATURE_NAMES
 from tests.support.samples import START_MS, candle, features, forecast, hole
@@ -37,11 +37,11 @@ def test_pairs_and_timeframes_are_kept_apart(store_client: Client) -> None:
 def test_forecasts_of_one_or_all_horizons(store_client: Client) -> None:
     made = [forecast(index, horizon_s=horizon_s) for index in range(2) for horizon_s in (60, 300)]
     rows.insert_forecasts(store_client, made, "a")
-    assert queries.forecasts(store_client, "BTC/USD", 60, *ALWAYS, 10) == [
+    assert history.forecasts(store_client, "BTC/USD", 60, *ALWAYS, 10) == [
         forecast(1),
         forecast(0),
     ]
-    assert queries.forecasts(store_client, "BTC/USD", None, *ALWAYS, 3) == [
+    assert history.forecasts(store_client, "BTC/USD", None, *ALWAYS, 3) == [
         forecast(1),
         forecast(1, horizon_s=300),
         forecast(0),
@@ -113,7 +113,7 @@ def test_bad_arguments_are_bad_input(store_client: Client) -> None:
     with pytest.raises(BadInputError, match="timeframe '2m' is unknown"):
         queries.candles(store_client, "BTC/USD", "2m", *ALWAYS, 1)
     with pytest.raises(BadInputError, match="limit 0"):
-        queries.forecasts(store_client, "BTC/USD", None, *ALWAYS, 0)
+        history.forecasts(store_client, "BTC/USD", None, *ALWAYS, 0)
 
 
 def test_holes_are_counted_by_pair_hour_and_newest_state(store_client: Client) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from redpanda.errors import BadInputError
 from tables.clickhouse import rows
 from tables.clickhouse.client import connect_async
-from tables.clickhouse.queries import candles, feature_table, forecasts
+from tables.clickhouse.history import forecasts
+from tables.clickhouse.queries import candles, feature_table
 from tables.clickhouse.settings import StoreSettings
 from tables.features import FEATURE_NAMES
 from tables.records import Alert, ForecastError, Hole

@@ -1,6 +1,5 @@
 """The HTML report of a training, out of the model registry."""
 
-import asyncio
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -11,16 +10,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 
 from api.context import ApiContext
-from api.problems import BAD_REQUEST, NO_REPORT, UNAVAILABLE, no_report
-from api.store import in_thread
+from api.problems import BAD_REQUEST, EVERYWHERE, NO_REPORT, UNAVAILABLE, no_report
+from api.routes.models import ask_registry
 from ml.registry import REPORT, Registry
 from ml.settings import MlSettings
-from redpanda.errors import UnreachableError
 
 __all__ = ["model_report"]
 
-TIMEOUT_S: Final = 15.0
-"""A registry server is asked through MLflow, which takes seconds to import the first time."""
 Alias = Annotated[
     Literal["challenger", "champion", "previous"],
     QueryParameter(name="alias", description="`challenger` is the newest trained, promoted or not."),
@@ -41,6 +37,7 @@ POLICY: Final = (
         200: ResponseSpec(str, generate_examples=False, description="The page.", media_type=MediaType.HTML),
         400: BAD_REQUEST,
         404: NO_REPORT,
+        **EVERYWHERE,
         503: UNAVAILABLE,
     },
     summary="Report of a training as one self-contained HTML page",
@@ -49,11 +46,7 @@ async def model_report(
     context: NamedDependency[ApiContext], horizon_s: Horizon, alias: Alias = "challenger"
 ) -> Response[bytes]:
     """Read beside the model. 404 where there is none: the first champion, the volatility baseline, has no report."""
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            page = await in_thread(lambda: _read(context.settings.home, horizon_s, alias))
-    except TimeoutError as error:
-        raise UnreachableError("the model registry does not answer: try again") from error
+    page = await ask_registry(lambda: _read(context.settings.home, horizon_s, alias))
     if page is None:
         raise no_report(horizon_s, alias)
     headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
