@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from redpanda.errors import BadInputError, UnreachableError
-from redpanda.topics import CANDLES, CANDLES_LIVE, FORECASTS
-from tables.records import Candle, Forecast
+from redpanda.topics import CANDLES, CANDLES_LIVE, FORECAST_ERRORS, FORECASTS
+from tables.records import Candle, Forecast, ForecastError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ CHANNEL_OF: Final[dict[str, Channel]] = {
     FORECASTS: "forecasts",
     CANDLES: "candles",
     CANDLES_LIVE: "candles-live",
+    FORECAST_ERRORS: "errors",
 }
 BACKOFF_MIN_S: Final = 0.1
 BATCH: Final = 100
@@ -38,8 +39,12 @@ BATCH: Final = 100
 STOP_S: Final = 2.0
 LOGGED: Final = 10
 """Bad records named one by one; after that every thousandth."""
-_candle: Final = msgspec.json.Decoder(Candle)
-_forecast: Final = msgspec.json.Decoder(Forecast)
+_DECODERS: Final[dict[Channel, msgspec.json.Decoder[Any]]] = {
+    "forecasts": msgspec.json.Decoder(Forecast),
+    "candles": msgspec.json.Decoder(Candle),
+    "candles-live": msgspec.json.Decoder(Candle),
+    "errors": msgspec.json.Decoder(ForecastError),
+}
 
 
 class Feed:
@@ -58,7 +63,7 @@ class Feed:
         settings: ApiSettings,
         broker_url: str,
         view: MarketView,
-        publish: Callable[[Update], None],
+        publish: Callable[[Update], object],
         on_reset: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -212,7 +217,8 @@ async def _stop(consumer: Any) -> None:
 def _decode(channel: Channel, value: bytes | None) -> Record:
     if value is None:
         raise BadInputError("the record has no value")
-    return _forecast.decode(value) if channel == "forecasts" else _candle.decode(value)
+    record: Record = _DECODERS[channel].decode(value)
+    return record
 
 
 def _continuous(

@@ -1,6 +1,6 @@
 """The messages of the WebSocket feed (docs/feed.md)."""
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ __all__ = [
     "Params",
     "Pong",
     "Problem",
+    "Subscribed",
     "encode",
     "update_message",
 ]
@@ -70,12 +71,21 @@ class Data(msgspec.Struct, frozen=True):
     data: list[Record]
 
 
+class Subscribed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was subscribed to, or is not any more."""
+
+    channel: Channel
+    pairs: list[str]
+    gaps: list[str] | None = None
+    """Pairs that were to be resumed and could not: their updates follow on a snapshot."""
+
+
 class Ack(msgspec.Struct, frozen=True):
     """The request was carried out."""
 
-    method: str
+    method: Literal["subscribe", "unsubscribe"]
     req_id: int | str | None
-    result: dict[str, Any]
+    result: Subscribed
     success: bool = True
 
 
@@ -84,7 +94,7 @@ class Pong(msgspec.Struct, frozen=True):
 
     req_id: int | str | None
     at_ms: int
-    method: str = "pong"
+    method: Literal["pong"] = "pong"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -103,13 +113,13 @@ class Failure(msgspec.Struct, frozen=True):
     success: bool = False
 
 
-def encode(message: msgspec.Struct) -> str:
-    """Make one text frame."""
-    return msgspec.json.encode(message).decode()
+def encode(message: msgspec.Struct) -> bytes:
+    """Make the text of one message, as UTF-8."""
+    return msgspec.json.encode(message)
 
 
-def update_message(update: Update) -> str:
-    """Make the frame that tells one update."""
+def update_message(update: Update) -> bytes:
+    """Make the text that tells one update."""
     record = update.record
     return encode(
         Data(
