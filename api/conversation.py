@@ -113,6 +113,7 @@ class Conversation:
             )
         data: list[bytes | Update] = []
         gaps: list[str] = []
+        cursors: dict[str, int] = {}
         for topic in topics:
             pair = topic[1]
             missed = self._view.since(*topic, params.resume[pair]) if pair in params.resume else None
@@ -123,8 +124,10 @@ class Conversation:
                 data.append(self._snapshot(*topic))
             elif params.snapshot:
                 data.append(self._snapshot(*topic))
+            else:
+                cursors[pair] = self._view.position(*topic)[1]
             self._hub.subscribe(self._subscriber, topic)
-        result = Subscribed(channel, pairs, gaps)
+        result = Subscribed(channel, pairs, gaps, cursors)
         return [encode(Ack("subscribe", req_id, result)), *data]
 
     def _unsubscribe(self, raw: object, req_id: int | str | None) -> list[bytes | Update]:

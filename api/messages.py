@@ -78,6 +78,8 @@ class Subscribed(msgspec.Struct, frozen=True, omit_defaults=True):
     pairs: list[str]
     gaps: list[str] | None = None
     """Pairs that were to be resumed and could not: their updates follow on a snapshot."""
+    cursors: dict[str, int] = {}
+    """Where the pairs that come without a snapshot begin: resume from there."""
 
 
 class Ack(msgspec.Struct, frozen=True):
