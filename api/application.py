@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from litestar import Litestar
 from litestar.di import Provide
 
+from api.asyncapi import FEED_PAGES
 from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
@@ -47,7 +48,7 @@ def create_app(context: ApiContext) -> Litestar:
         return context
 
     return Litestar(
-        route_handlers=[*ROUTES, model_report, *HEALTH, feed_socket],
+        route_handlers=[*ROUTES, model_report, *HEALTH, *FEED_PAGES, feed_socket],
         dependencies={"context": Provide(provide_context, sync_to_thread=False)},
         lifespan=[background],
         plugins=[problem_plugin()],

@@ -11,9 +11,9 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from api.views import RECORD_OF
 from redpanda.errors import BadInputError, UnreachableError
 from redpanda.topics import CANDLES, CANDLES_LIVE, FORECAST_ERRORS, FORECASTS
-from tables.records import Candle, Forecast, ForecastError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,12 +39,7 @@ BATCH: Final = 100
 STOP_S: Final = 2.0
 LOGGED: Final = 10
 """Bad records named one by one; after that every thousandth."""
-_DECODERS: Final[dict[Channel, msgspec.json.Decoder[Any]]] = {
-    "forecasts": msgspec.json.Decoder(Forecast),
-    "candles": msgspec.json.Decoder(Candle),
-    "candles-live": msgspec.json.Decoder(Candle),
-    "errors": msgspec.json.Decoder(ForecastError),
-}
+_DECODERS: Final = {channel: msgspec.json.Decoder(record) for channel, record in RECORD_OF.items()}
 
 
 class Feed:
@@ -217,8 +212,7 @@ async def _stop(consumer: Any) -> None:
 def _decode(channel: Channel, value: bytes | None) -> Record:
     if value is None:
         raise BadInputError("the record has no value")
-    record: Record = _DECODERS[channel].decode(value)
-    return record
+    return _DECODERS[channel].decode(value)
 
 
 def _continuous(

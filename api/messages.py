@@ -14,9 +14,12 @@ __all__ = [
     "Heartbeat",
     "Hello",
     "Params",
+    "Ping",
     "Pong",
     "Problem",
+    "Subscribe",
     "Subscribed",
+    "Unsubscribe",
     "encode",
     "update_message",
 ]
@@ -29,10 +32,36 @@ class Params(msgspec.Struct, frozen=True):
     """What `subscribe` and `unsubscribe` take."""
 
     channel: str
+    """`forecasts`, `candles`, `candles-live` or `errors`."""
     pairs: list[str]
+    """At least one; `*` stands for all that are known."""
     snapshot: bool = True
     resume: dict[str, int] = {}
     """Pair to the last cursor that the client has."""
+
+
+class Subscribe(msgspec.Struct, frozen=True):
+    """Follow a channel of some pairs: a snapshot (or what was missed since `resume`), then every update."""
+
+    method: Literal["subscribe"]
+    params: Params
+    req_id: int | str | None = None
+    """Comes back with the answer."""
+
+
+class Unsubscribe(msgspec.Struct, frozen=True):
+    """Follow a channel of some pairs no longer."""
+
+    method: Literal["unsubscribe"]
+    params: Params
+    req_id: int | str | None = None
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Ask for a `pong`."""
+
+    method: Literal["ping"]
+    req_id: int | str | None = None
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello", tag_field="type"):

@@ -14,11 +14,17 @@ from tables.records import TIMEFRAMES, Candle, Forecast, ForecastError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["CHANNELS", "Channel", "MarketView", "Record", "Update"]
+__all__ = ["CHANNELS", "RECORD_OF", "Channel", "MarketView", "Record", "Update"]
 
 Channel = Literal["forecasts", "candles", "candles-live", "errors"]
 Record = Candle | Forecast | ForecastError
 CHANNELS: Final[tuple[Channel, ...]] = ("forecasts", "candles", "candles-live", "errors")
+RECORD_OF: Final[dict[Channel, type[Record]]] = {
+    "forecasts": Forecast,
+    "candles": Candle,
+    "candles-live": Candle,
+    "errors": ForecastError,
+}
 KINDS_MAX: Final = 64
 """Horizons of a pair, or of its models: more are bad input, or memory would grow with them."""
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from api.client.events import Event, Gap, Snapshot, Update
-from api.views import Channel, Record
-from tables.records import Candle, Forecast, ForecastError
+from api.views import RECORD_OF, Channel, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,10 +16,8 @@ __all__ = ["Message", "Positions", "SequenceHoleError", "Topic", "decode_message
 
 Topic = tuple[Channel, str]
 _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    "forecasts": msgspec.json.Decoder(list[Forecast]),
-    "candles": msgspec.json.Decoder(list[Candle]),
-    "candles-live": msgspec.json.Decoder(list[Candle]),
-    "errors": msgspec.json.Decoder(list[ForecastError]),
+    channel: msgspec.json.Decoder(list[record])  # type: ignore[valid-type]  # a type known at run time only
+    for channel, record in RECORD_OF.items()
 }
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -14,6 +13,7 @@ from api.messages import update_message
 from api.pace import Pace
 from api.views import Update
 from api.wire import text_frame
+from tests.api.pipe import Pipe
 from tests.support.samples import candle
 
 LIMITS = Limits(
@@ -26,30 +26,6 @@ LIMITS = Limits(
     idle_s=60,
 )
 ME = Caller("192.0.2.1")
-
-
-class Pipe:
-    """A wire that keeps what it gets and is shut by the test."""
-
-    def __init__(self) -> None:
-        self.open = True
-        self.got: list[bytes] = []
-        self._told: tuple[Callable[[], None], Callable[[], None]] | None = None
-
-    def write(self, frame: bytes) -> None:
-        assert self.open
-        self.got.append(frame)
-
-    def watch(self, on_shut: Callable[[], None], on_open: Callable[[], None]) -> None:
-        self._told = (on_shut, on_open)
-
-    def abort(self) -> None:
-        self.open = False
-
-    def turn(self, *, to_open: bool) -> None:
-        assert self._told
-        self.open = to_open
-        self._told[to_open]()
 
 
 def update(seq: int, pair: str = "BTC/USD") -> Update:
