@@ -11,6 +11,7 @@ from litestar import Litestar
 from litestar.config.compression import CompressionConfig
 from litestar.di import Provide
 
+from api.asyncapi import FEED_PAGES
 from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
@@ -49,7 +50,7 @@ def create_app(context: ApiContext) -> Litestar:
         return context
 
     app = Litestar(
-        route_handlers=[*ROUTES, *HEALTH, feed_socket],
+        route_handlers=[*ROUTES, *HEALTH, *FEED_PAGES, feed_socket],
         dependencies={"context": Provide(provide_context, sync_to_thread=False)},
         lifespan=[background],
         plugins=[problem_plugin()],

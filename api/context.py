@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from api.feed import Feed
-from api.hub import Hub
+from api.hub import Hub, Limits
 from api.latest import Latest
 from api.views import MarketView
 
@@ -25,13 +25,11 @@ class ApiContext:
     def __init__(self, settings: ApiSettings, broker_url: str, store: Store) -> None:
         self.settings = settings
         self.store = store
-        self.view = MarketView(history=settings.feed_history, ring=settings.feed_ring)
-        self.latest = Latest(self.view, settings.label)
-        self.hub = Hub(
-            connections_max=settings.ws_connections_max,
-            queue_max=settings.ws_queue_max,
-            stall_s=settings.ws_stall_s,
+        self.view = MarketView(
+            history=settings.feed_history, ring=settings.feed_ring, pairs_max=settings.feed_pairs_max
         )
+        self.latest = Latest(self.view, settings.label)
+        self.hub = Hub(Limits.of(settings))
         self.feed = Feed(settings, broker_url, self.view, self.hub.publish, self._reset)
         self.session = secrets.token_hex(8)
         self.requests = 0

@@ -1,4 +1,4 @@
-"""What a client may say on the feed, and what it is answered. No I/O: frames in, frames out."""
+"""What a client may say on the feed, and what it is answered. No I/O: text in, texts out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from api.messages import SIMULATED, Ack, Data, Failure, Hello, Params, Pong, Problem, encode
+from api.messages import SIMULATED, Ack, Data, Failure, Hello, Params, Pong, Problem, Subscribed, encode
 from api.times import now_ms
 from api.views import CHANNELS, Channel, MarketView, Update
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from api.hub import Hub, Subscriber
     from api.settings import ApiSettings
 
-    Handler = Callable[[object, int | str | None], list[str | Update]]
+    Handler = Callable[[object, int | str | None], list[bytes | Update]]
 
-__all__ = ["HEARTBEAT_S", "Conversation"]
+__all__ = ["ALL_PAIRS", "HEARTBEAT_S", "Conversation"]
 
 HEARTBEAT_S = 1.0
+ALL_PAIRS = "*"
+"""Stands for every pair known at that moment."""
 _CHANNELS: dict[str, Channel] = {channel: channel for channel in CHANNELS}
 
 
@@ -52,8 +54,8 @@ class Conversation:
             "ping": self._ping,
         }
 
-    def hello(self) -> str:
-        """Make the first frame."""
+    def hello(self) -> bytes:
+        """Make the first message."""
         label = self._settings.label
         return encode(
             Hello(
@@ -68,7 +70,7 @@ class Conversation:
             )
         )
 
-    def answer(self, text: str) -> list[str | Update]:
+    def answer(self, text: str) -> list[bytes | Update]:
         """Carry out one request; a refused one changes nothing."""
         method: str | None = None
         req_id: int | str | None = None
@@ -80,17 +82,28 @@ class Conversation:
         except _RefusedError as refused:
             return [encode(Failure(method, req_id, refused.problem))]
 
+    def is_ahead(self, text: str) -> bool:
+        """Whether the request resumes from beyond what was read here: then it may be answered better a little later."""
+        if '"resume"' not in text:
+            return False
+        try:
+            params, channel = self._params(_parse(text).get("params"))
+        except _RefusedError:
+            return False
+        return any(self._view.is_ahead(channel, pair, cursor) for pair, cursor in params.resume.items())
+
     def _handler(self, method: str) -> Handler:
         handler = self._methods.get(method)
         if handler is None:
             raise _RefusedError("unknown-method", f"`method` must be one of {', '.join(self._methods)}")
         return handler
 
-    def _subscribe(self, raw: object, req_id: int | str | None) -> list[str | Update]:
+    def _subscribe(self, raw: object, req_id: int | str | None) -> list[bytes | Update]:
         params, channel = self._params(raw)
-        topics: list[tuple[Channel, str]] = [(channel, pair) for pair in dict.fromkeys(params.pairs)]
         known = self._view.pairs().union(self._settings.pairs)
-        unknown = [pair for _, pair in topics if pair not in known]
+        pairs = sorted(known) if ALL_PAIRS in params.pairs else list(dict.fromkeys(params.pairs))
+        topics: list[tuple[Channel, str]] = [(channel, pair) for pair in pairs]
+        unknown = [pair for pair in pairs if pair not in known]
         if unknown:
             raise _RefusedError("unknown-pair", f"no such pair: {', '.join(unknown)[:200]}")
         limit = self._settings.ws_subscriptions_max
@@ -98,8 +111,9 @@ class Conversation:
             raise _RefusedError(
                 "too-many-subscriptions", f"one connection may hold {limit} channel and pair combinations"
             )
-        data: list[str | Update] = []
+        data: list[bytes | Update] = []
         gaps: list[str] = []
+        cursors: dict[str, int] = {}
         for topic in topics:
             pair = topic[1]
             missed = self._view.since(*topic, params.resume[pair]) if pair in params.resume else None
@@ -110,21 +124,25 @@ class Conversation:
                 data.append(self._snapshot(*topic))
             elif params.snapshot:
                 data.append(self._snapshot(*topic))
+            else:
+                cursors[pair] = self._view.position(*topic)[1]
             self._hub.subscribe(self._subscriber, topic)
-        result = {"channel": channel, "pairs": [pair for _, pair in topics], "gaps": gaps}
+        result = Subscribed(channel, pairs, gaps, cursors)
         return [encode(Ack("subscribe", req_id, result)), *data]
 
-    def _unsubscribe(self, raw: object, req_id: int | str | None) -> list[str | Update]:
+    def _unsubscribe(self, raw: object, req_id: int | str | None) -> list[bytes | Update]:
         params, channel = self._params(raw)
-        topics: list[tuple[Channel, str]] = [(channel, pair) for pair in dict.fromkeys(params.pairs)]
+        mine = sorted(pair for subscribed, pair in self._subscriber.topics if subscribed == channel)
+        pairs = mine if ALL_PAIRS in params.pairs else list(dict.fromkeys(params.pairs))
+        topics: list[tuple[Channel, str]] = [(channel, pair) for pair in pairs]
         missing = [topic[1] for topic in topics if topic not in self._subscriber.topics]
         if missing:
             raise _RefusedError("not-subscribed", f"not subscribed to {channel} of {', '.join(missing)[:200]}")
         for topic in topics:
             self._hub.unsubscribe(self._subscriber, topic)
-        return [encode(Ack("unsubscribe", req_id, {"channel": channel, "pairs": [pair for _, pair in topics]}))]
+        return [encode(Ack("unsubscribe", req_id, Subscribed(channel, pairs)))]
 
-    def _ping(self, _raw: object, req_id: int | str | None) -> list[str | Update]:
+    def _ping(self, _raw: object, req_id: int | str | None) -> list[bytes | Update]:
         return [encode(Pong(req_id, now_ms()))]
 
     def _params(self, raw: object) -> tuple[Params, Channel]:
@@ -139,7 +157,7 @@ class Conversation:
             raise _RefusedError("bad-params", "`params`: `pairs` names at least one pair")
         return params, channel
 
-    def _snapshot(self, channel: Channel, pair: str) -> str:
+    def _snapshot(self, channel: Channel, pair: str) -> bytes:
         seq, cursor = self._view.position(channel, pair)
         records = self._view.snapshot(channel, pair)
         source = records[-1].source if records else self._settings.label

@@ -11,9 +11,9 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from api.views import RECORD_OF
 from redpanda.errors import BadInputError, UnreachableError
-from redpanda.topics import CANDLES, CANDLES_LIVE, FORECASTS
-from tables.records import Candle, Forecast
+from redpanda.topics import CANDLES, CANDLES_LIVE, FORECAST_ERRORS, FORECASTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,15 +31,17 @@ CHANNEL_OF: Final[dict[str, Channel]] = {
     FORECASTS: "forecasts",
     CANDLES: "candles",
     CANDLES_LIVE: "candles-live",
+    FORECAST_ERRORS: "errors",
 }
 BACKOFF_MIN_S: Final = 0.1
 BATCH: Final = 100
 """Records folded before the sockets get their turn."""
+SENDS: Final = 2_000
+"""Frames given to sockets before they, and everybody else, get their turn."""
 STOP_S: Final = 2.0
 LOGGED: Final = 10
 """Bad records named one by one; after that every thousandth."""
-_candle: Final = msgspec.json.Decoder(Candle)
-_forecast: Final = msgspec.json.Decoder(Forecast)
+_DECODERS: Final = {channel: msgspec.json.Decoder(record) for channel, record in RECORD_OF.items()}
 
 
 class Feed:
@@ -48,7 +50,7 @@ class Feed:
     Parameters
     ----------
     publish
-        Told every update once the feed has caught up for the first time.
+        Told every update once the feed has caught up for the first time; gives how many it was sent to.
     on_reset
         Called when records between the last read one and the next are gone: sequences begin anew.
     """
@@ -58,7 +60,7 @@ class Feed:
         settings: ApiSettings,
         broker_url: str,
         view: MarketView,
-        publish: Callable[[Update], None],
+        publish: Callable[[Update], int],
         on_reset: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -142,12 +144,16 @@ class Feed:
         loop = asyncio.get_running_loop()
         probed_s = loop.time()
         caught_up = False
+        sent = 0
         while True:
             batches = await consumer.getmany(timeout_ms=int(self._settings.feed_probe_s * 500), max_records=BATCH)
             for partition, records in batches.items():
                 for record in records:
-                    self._take(record, partition)
+                    sent += self._take(record, partition)
                     self._next[partition] = record.offset + 1
+                    if sent >= SENDS:
+                        sent = 0
+                        await asyncio.sleep(0)
             for partition in self._next:
                 # The position also passes offsets that hold no record (compacted, control batches).
                 self._next[partition] = await consumer.position(partition)
@@ -177,7 +183,8 @@ class Feed:
             raise UnreachableError("a topic is shorter than what was read of it: it was created anew")
         self.behind = sum(end[partition] - offset for partition, offset in self._next.items())
 
-    def _take(self, record: ConsumerRecord[Any, Any], partition: TopicPartition) -> None:
+    def _take(self, record: ConsumerRecord[Any, Any], partition: TopicPartition) -> int:
+        """Fold one record; gives the number of connections that were told."""
         channel = CHANNEL_OF[partition.topic]
         try:
             update = self._view.apply(channel, _decode(channel, record.value), record.offset, self._first[partition])
@@ -185,10 +192,9 @@ class Feed:
             self.bad_records += 1
             if self.bad_records <= LOGGED or self.bad_records % 1_000 == 0:
                 log.warning("skipped %s/%d@%d: %s", *partition, record.offset, error)
-            return
+            return 0
         self.records += 1
-        if update is not None and self.ready:
-            self._publish(update)
+        return self._publish(update) if update is not None and self.ready else 0
 
 
 def _partitions(consumer: Any) -> list[TopicPartition]:
@@ -212,7 +218,7 @@ async def _stop(consumer: Any) -> None:
 def _decode(channel: Channel, value: bytes | None) -> Record:
     if value is None:
         raise BadInputError("the record has no value")
-    return _forecast.decode(value) if channel == "forecasts" else _candle.decode(value)
+    return _DECODERS[channel].decode(value)
 
 
 def _continuous(

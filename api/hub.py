@@ -1,90 +1,185 @@
-"""Who listens to what: bounded queues between one feed and many sockets."""
+"""Who listens to what: one feed, many sockets, and nobody waits for anybody."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from api.messages import Heartbeat, encode, update_message
 from api.times import now_ms
+from api.wire import text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from api.caller import Caller
+    from api.settings import ApiSettings
     from api.views import Channel, Update
+    from api.wire import Wire
 
-__all__ = ["Hub", "Subscriber"]
+__all__ = ["POLICY", "TRY_AGAIN", "Hub", "Limits", "Subscriber"]
 
 log = logging.getLogger("tickcast.api")
 
+POLICY: Final = 1008
+TRY_AGAIN: Final = 1013
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the hub bounds; the settings `ws_*` of the same names."""
+
+    connections_max: int
+    connections_per_address_max: int
+    connections_per_key_max: int
+    queue_max: int
+    stall_s: float
+    subscribe_within_s: float
+    idle_s: float
+
+    @classmethod
+    def of(cls, settings: ApiSettings) -> Limits:
+        """Take them from the settings."""
+        return cls(**{name: getattr(settings, f"ws_{name}") for name in cls.__struct_fields__})
+
 
 class Subscriber:
-    """One connection: what it asked for and what waits for it."""
+    """One connection: what it asked for and what waits for it.
 
-    def __init__(self, queue_max: int) -> None:
+    A frame goes straight to the wire while the wire is open and nothing waits; else it queues and follows when the
+    wire opens again. So nothing overtakes, and a client that does not read holds up only itself.
+    """
+
+    def __init__(self, wire: Wire, caller: Caller, queue_max: int, now_s: float) -> None:
         self.topics: set[tuple[Channel, str]] = set()
+        self.caller = caller
         self.closing: tuple[int, str] | None = None
-        self.sending_since_s: float | None = None
-        """Monotonic time at which the send in flight began."""
-        self._queue_max = queue_max
-        self._queue: deque[str | Update] = deque()
-        self._wake = asyncio.Event()
         self.closed = asyncio.Event()
+        self.shut_since_s: float | None = None
+        """Monotonic time since which the socket's buffer is full."""
+        self.spoke_at_s = now_s
+        """Monotonic time of its last message, or of its coming."""
+        self.has_subscribed = False
+        self._wire = wire
+        self._queue_max = queue_max
+        self._queue: deque[bytes | Update] = deque()
+        self._replays = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        wire.watch(self._shut, self._opened)
 
     @property
     def full(self) -> bool:
-        """Whether as much waits as may."""
-        return len(self._queue) >= self._queue_max
+        """Whether as much waits as may; what it asked to be told again does not count."""
+        return len(self._queue) - self._replays >= self._queue_max
 
-    def put(self, items: Iterable[str | Update]) -> None:
-        """Queue answers to the client's own request; the caller has looked at `full` before."""
-        self._queue.extend(items)
-        self._wake.set()
+    def answer(self, payloads: Iterable[bytes | Update]) -> None:
+        """Send the answers to its own request; updates of a resume are encoded when their turn comes."""
+        for item in payloads:
+            if isinstance(item, bytes):
+                self.send(text_frame(item))
+            else:
+                self._queue.append(item)
+                self._replays += 1
+                self._empty.clear()
+                self._drain()
 
-    async def next(self) -> str:
-        """Wait for the next frame; updates of a resume are encoded only here."""
-        while not self._queue:
-            self._wake.clear()
-            await self._wake.wait()
-        item = self._queue.popleft()
-        return item if isinstance(item, str) else update_message(item)
+    def send(self, frame: bytes) -> None:
+        """Send a frame, or queue it where it must wait; the caller has looked at `full` before."""
+        if not self._queue and self._wire.open:
+            self._wire.write(frame)
+        else:
+            self._queue.append(frame)
+            self._empty.clear()
+
+    async def drained(self) -> None:
+        """Wait until nothing waits any more."""
+        await self._empty.wait()
+
+    def forget(self) -> None:
+        """Drop what waits: the connection is over."""
+        self._queue.clear()
+        self._replays = 0
+        self._empty.set()
+
+    def _drain(self) -> None:
+        while self._queue and self._wire.open:
+            item = self._queue.popleft()
+            if not isinstance(item, bytes):
+                self._replays -= 1
+                item = text_frame(update_message(item))
+            self._wire.write(item)
+        if not self._queue:
+            self._empty.set()
+
+    def _shut(self) -> None:
+        self.shut_since_s = time.monotonic()
+
+    def _opened(self) -> None:
+        self.shut_since_s = None
+        self._drain()
 
 
 class Hub:
     """All connections of this process."""
 
-    def __init__(self, *, connections_max: int, queue_max: int, stall_s: float) -> None:
-        self._connections_max = connections_max
-        self._queue_max = queue_max
-        self._stall_s = stall_s
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._subscribers: set[Subscriber] = set()
         self._by_topic: dict[tuple[Channel, str], set[Subscriber]] = {}
+        self._addresses: Counter[str] = Counter()
+        self._keys: Counter[str] = Counter()
         self._beats = 0
         self.sent = 0
-        self.dropped: dict[str, int] = {}
+        """Updates and heartbeats given to connections (count)."""
+        self.dropped: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def join(self) -> Subscriber | None:
-        """Take one more connection, or None where there are enough."""
-        if len(self._subscribers) >= self._connections_max:
-            return None
-        subscriber = Subscriber(self._queue_max)
+    def join(self, wire: Wire, caller: Caller) -> Subscriber | tuple[int, str]:
+        """Take one more connection, or give the close code and reason where there are enough."""
+        refusal = self._refusal(caller)
+        if refusal is not None:
+            self.refused[refusal[1]] += 1
+            return refusal
+        subscriber = Subscriber(wire, caller, self._limits.queue_max, time.monotonic())
         self._subscribers.add(subscriber)
+        self._addresses[caller.address] += 1
+        if caller.key_id is not None:
+            self._keys[caller.key_id] += 1
         return subscriber
+
+    def _refusal(self, caller: Caller) -> tuple[int, str] | None:
+        limits = self._limits
+        if len(self._subscribers) >= limits.connections_max:
+            return TRY_AGAIN, "too-many-connections"
+        if self._addresses[caller.address] >= limits.connections_per_address_max:
+            return POLICY, "too-many-connections-of-address"
+        if caller.key_id is not None and self._keys[caller.key_id] >= limits.connections_per_key_max:
+            return POLICY, "too-many-connections-of-key"
+        return None
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a connection."""
+        if subscriber not in self._subscribers:
+            return
         self._subscribers.discard(subscriber)
+        _less(self._addresses, subscriber.caller.address)
+        if subscriber.caller.key_id is not None:
+            _less(self._keys, subscriber.caller.key_id)
         for topic in list(subscriber.topics):
             self.unsubscribe(subscriber, topic)
+        subscriber.forget()
 
     def subscribe(self, subscriber: Subscriber, topic: tuple[Channel, str]) -> None:
         """Send it the updates of this channel and pair from now on."""
+        subscriber.has_subscribed = True
         subscriber.topics.add(topic)
         self._by_topic.setdefault(topic, set()).add(subscriber)
 
@@ -97,27 +192,40 @@ class Hub:
             if not listeners:
                 del self._by_topic[topic]
 
-    def publish(self, update: Update) -> None:
-        """Queue one update for everybody who asked for it; encoded once."""
+    def publish(self, update: Update) -> int:
+        """Send one update to everybody who asked for it, encoded once; gives the number of them."""
         listeners = self._by_topic.get((update.channel, update.pair))
-        if listeners:
-            self._offer(listeners, update_message(update))
+        if not listeners:
+            return 0
+        return self._offer(listeners, text_frame(update_message(update)))
 
     def beat(self, *, stale: bool) -> None:
-        """Send the heartbeat, and drop who has not taken a message for too long."""
+        """Send the heartbeat, and drop who takes nothing or wants nothing for too long."""
         self._beats += 1
-        limit_s = time.monotonic() - self._stall_s
+        now_s = time.monotonic()
         for subscriber in list(self._subscribers):
-            since_s = subscriber.sending_since_s
-            if since_s is not None and since_s < limit_s:
-                self.drop(subscriber, 1008, "slow-consumer")
-        self._offer(self._subscribers, encode(Heartbeat(self._beats, now_ms(), stale)))
+            reason = self._overdue(subscriber, now_s)
+            if reason:
+                self.drop(subscriber, POLICY, reason)
+        self._offer(self._subscribers, text_frame(encode(Heartbeat(self._beats, now_ms(), stale))))
+
+    def _overdue(self, subscriber: Subscriber, now_s: float) -> str:
+        limits = self._limits
+        if subscriber.shut_since_s is not None and now_s - subscriber.shut_since_s > limits.stall_s:
+            return "slow-consumer"
+        if subscriber.topics:
+            return ""
+        silent_s = now_s - subscriber.spoke_at_s
+        if not subscriber.has_subscribed:
+            # A ping does not put it off: `spoke_at_s` moves only once there was a subscription.
+            return "no-subscription" if silent_s > limits.subscribe_within_s else ""
+        return "idle" if silent_s > limits.idle_s else ""
 
     def drop(self, subscriber: Subscriber, code: int, reason: str) -> None:
         """Close one connection with a named reason."""
         if subscriber.closing is None:
-            log.warning("a WebSocket client was dropped: %s", reason)
-            self.dropped[reason] = self.dropped.get(reason, 0) + 1
+            log.warning("a WebSocket client was dropped: %s (%s)", reason, subscriber.caller.name)
+            self.dropped[reason] += 1
             subscriber.closing = (code, reason)
             subscriber.closed.set()
             self.leave(subscriber)
@@ -127,9 +235,21 @@ class Hub:
         for subscriber in list(self._subscribers):
             self.drop(subscriber, code, reason)
 
-    def _offer(self, listeners: set[Subscriber], frame: str) -> None:
-        for subscriber in list(listeners):
+    def _offer(self, listeners: set[Subscriber], frame: bytes) -> int:
+        slow = []
+        for subscriber in listeners:
             if subscriber.full:
-                self.drop(subscriber, 1008, "slow-consumer")
+                slow.append(subscriber)
             else:
-                subscriber.put((frame,))
+                subscriber.send(frame)
+        sent = len(listeners) - len(slow)
+        self.sent += sent
+        for subscriber in slow:
+            self.drop(subscriber, POLICY, "slow-consumer")
+        return sent
+
+
+def _less(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]

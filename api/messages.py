@@ -1,6 +1,6 @@
 """The messages of the WebSocket feed (docs/feed.md)."""
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -14,8 +14,12 @@ __all__ = [
     "Heartbeat",
     "Hello",
     "Params",
+    "Ping",
     "Pong",
     "Problem",
+    "Subscribe",
+    "Subscribed",
+    "Unsubscribe",
     "encode",
     "update_message",
 ]
@@ -28,10 +32,36 @@ class Params(msgspec.Struct, frozen=True):
     """What `subscribe` and `unsubscribe` take."""
 
     channel: str
+    """`forecasts`, `candles`, `candles-live` or `errors`."""
     pairs: list[str]
+    """At least one; `*` stands for all that are known."""
     snapshot: bool = True
     resume: dict[str, int] = {}
     """Pair to the last cursor that the client has."""
+
+
+class Subscribe(msgspec.Struct, frozen=True):
+    """Follow a channel of some pairs: a snapshot (or what was missed since `resume`), then every update."""
+
+    method: Literal["subscribe"]
+    params: Params
+    req_id: int | str | None = None
+    """Comes back with the answer."""
+
+
+class Unsubscribe(msgspec.Struct, frozen=True):
+    """Follow a channel of some pairs no longer."""
+
+    method: Literal["unsubscribe"]
+    params: Params
+    req_id: int | str | None = None
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Ask for a `pong`."""
+
+    method: Literal["ping"]
+    req_id: int | str | None = None
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello", tag_field="type"):
@@ -70,12 +100,23 @@ class Data(msgspec.Struct, frozen=True):
     data: list[Record]
 
 
+class Subscribed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was subscribed to, or is not any more."""
+
+    channel: Channel
+    pairs: list[str]
+    gaps: list[str] | None = None
+    """Pairs that were to be resumed and could not: their updates follow on a snapshot."""
+    cursors: dict[str, int] = {}
+    """Where the pairs that come without a snapshot begin: resume from there."""
+
+
 class Ack(msgspec.Struct, frozen=True):
     """The request was carried out."""
 
-    method: str
+    method: Literal["subscribe", "unsubscribe"]
     req_id: int | str | None
-    result: dict[str, Any]
+    result: Subscribed
     success: bool = True
 
 
@@ -84,7 +125,7 @@ class Pong(msgspec.Struct, frozen=True):
 
     req_id: int | str | None
     at_ms: int
-    method: str = "pong"
+    method: Literal["pong"] = "pong"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -103,13 +144,13 @@ class Failure(msgspec.Struct, frozen=True):
     success: bool = False
 
 
-def encode(message: msgspec.Struct) -> str:
-    """Make one text frame."""
-    return msgspec.json.encode(message).decode()
+def encode(message: msgspec.Struct) -> bytes:
+    """Make the text of one message, as UTF-8."""
+    return msgspec.json.encode(message)
 
 
-def update_message(update: Update) -> str:
-    """Make the frame that tells one update."""
+def update_message(update: Update) -> bytes:
+    """Make the text that tells one update."""
     record = update.record
     return encode(
         Data(

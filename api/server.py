@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ import uvicorn
 from api.application import create_app, status
 from api.context import ApiContext
 from api.store import Store
+from api.wire import WireProtocol
 from redpanda.errors import ConfigError
 from tables.clickhouse.client import connect
 from tables.status import write_status
@@ -36,6 +38,8 @@ SEND_BUFFER_BYTES = 262_144
 """A kernel buffer without a cap would hide a slow client behind megabytes of old prices."""
 SILENT_PEER_MS = 20_000
 STOP_S = 2
+SPARE_FILES = 256
+"""Open files beside the WebSocket connections: HTTP, broker, store."""
 
 
 def run(settings: ApiSettings, broker: BrokerSettings, store: StoreSettings) -> None:
@@ -47,6 +51,7 @@ def run(settings: ApiSettings, broker: BrokerSettings, store: StoreSettings) -> 
 
 def serve(context: ApiContext) -> None:
     """Serve one context until a signal, then tell the board."""
+    _allow_files(context.settings.ws_connections_max + SPARE_FILES)
     with _quiet_signals(), listen(context.settings) as listener:
         make_server(context, listener).run(sockets=[listener])
     last = status(context)
@@ -107,13 +112,25 @@ def _config(context: ApiContext) -> uvicorn.Config:
         access_log=False,
         lifespan="on",
         loop="uvloop",
-        ws="websockets-sansio",
+        ws=WireProtocol,
         # The protocol's own cap only bounds memory: below it the API closes with a named reason.
         ws_max_size=16 * context.settings.ws_message_max_bytes,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=STOP_S,
         server_header=False,
     )
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the soft limit of open files (often 1,024) as far as it must and may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < possible:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    if possible < wanted:
+        log.warning(
+            "%d open files allowed, %d wanted for TICKCAST_WS_CONNECTIONS_MAX: raise `ulimit -Hn`", hard, wanted
+        )
 
 
 @contextmanager

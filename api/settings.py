@@ -57,7 +57,7 @@ class ApiSettings(BaseSettings):
     ws_subscriptions_max: int = Field(default=100, ge=1, le=10_000)
     """Channel and pair combinations of one connection (count)."""
 
-    ws_connections_max: int = Field(default=1_000, ge=1, le=100_000)
+    ws_connections_max: int = Field(default=4_000, ge=1, le=100_000)
     """Open WebSocket connections of this process (count)."""
 
     ws_queue_max: int = Field(default=10_000, ge=1, le=100_000)
@@ -65,7 +65,28 @@ class ApiSettings(BaseSettings):
     the same text, so a long queue is cheap; a short one drops good clients in the burst after an outage."""
 
     ws_stall_s: float = Field(default=10.0, gt=0, le=300)
-    """How long one message may wait in the socket before the client counts as slow, s."""
+    """How long a full socket buffer may stay full before the client counts as slow, s."""
+
+    ws_connections_per_address_max: int = Field(default=100, ge=1, le=100_000)
+    """Open WebSocket connections of one IP address (count)."""
+
+    ws_connections_per_key_max: int = Field(default=100, ge=1, le=100_000)
+    """Open WebSocket connections of one API key (count)."""
+
+    ws_messages_per_s: float = Field(default=20.0, gt=0, le=10_000)
+    """Messages that one WebSocket client may send for long (count/s)."""
+
+    ws_messages_burst: int = Field(default=100, ge=1, le=100_000)
+    """Messages that it may send at once (count)."""
+
+    ws_subscribe_within_s: float = Field(default=15.0, gt=0, le=3_600)
+    """A client that has subscribed to nothing after this time is closed, s."""
+
+    ws_idle_s: float = Field(default=60.0, gt=0, le=86_400)
+    """A client that has no subscription left and says nothing for this time is closed, s."""
+
+    feed_pairs_max: int = Field(default=2_000, ge=1, le=100_000)
+    """Pairs that the API keeps; records of one more are bad input (count)."""
 
     @field_validator("pairs", mode="before")
     @classmethod

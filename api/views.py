@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from redpanda.errors import BadInputError
-from tables.records import TIMEFRAMES, Candle, Forecast
+from tables.records import TIMEFRAMES, Candle, Forecast, ForecastError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["CHANNELS", "Channel", "MarketView", "Record", "Update"]
+__all__ = ["CHANNELS", "RECORD_OF", "Channel", "MarketView", "Record", "Update"]
 
-Channel = Literal["forecasts", "candles", "candles-live"]
-Record = Candle | Forecast
-CHANNELS: Final[tuple[Channel, ...]] = ("forecasts", "candles", "candles-live")
+Channel = Literal["forecasts", "candles", "candles-live", "errors"]
+Record = Candle | Forecast | ForecastError
+CHANNELS: Final[tuple[Channel, ...]] = ("forecasts", "candles", "candles-live", "errors")
+RECORD_OF: Final[dict[Channel, type[Record]]] = {
+    "forecasts": Forecast,
+    "candles": Candle,
+    "candles-live": Candle,
+    "errors": ForecastError,
+}
+KINDS_MAX: Final = 64
+"""Horizons of a pair, or of its models: more are bad input, or memory would grow with them."""
 
 
 class Update(msgspec.Struct, frozen=True, gc=False):
@@ -36,12 +44,16 @@ class Update(msgspec.Struct, frozen=True, gc=False):
 class _Stream:
     """Sequence number and ring of one channel and pair."""
 
-    __slots__ = ("cursor", "floor", "ring", "seq")
+    __slots__ = ("cursor", "floor", "read", "ring", "seq")
 
     def __init__(self, ring: int, floor: int) -> None:
         self.seq = 0
         self.cursor = floor
+        """Of the last update."""
         self.floor = floor
+        """All updates after it are in the ring."""
+        self.read = floor
+        """Offset of the last record, also of one that told nothing new."""
         self.ring: deque[Update] = deque(maxlen=ring)
 
     def push(self, channel: Channel, record: Record, cursor: int) -> Update:
@@ -110,6 +122,7 @@ class MarketView:
         self.version += 1
         self._series: dict[tuple[str, str], _Series] = {}
         self._live: dict[str, Candle] = {}
+        self._errors: dict[str, dict[tuple[int, str], ForecastError]] = {}
 
     def apply(self, channel: Channel, record: Record, cursor: int, first_cursor: int = 0) -> Update | None:
         """Fold one record.
@@ -130,27 +143,43 @@ class MarketView:
             if len(self._pairs) >= self._pairs_max:
                 raise BadInputError(f"pair {record.pair!r} is one more than the {self._pairs_max} that the API keeps")
             self._pairs.add(record.pair)
-        if not self._fold(channel, record):
-            return None
+        is_news = self._fold(channel, record)
         stream = self._streams.get((channel, record.pair))
         if stream is None:
             stream = self._streams[channel, record.pair] = _Stream(self._ring, first_cursor - 1)
-        return stream.push(channel, record, cursor)
+        stream.read = cursor
+        return stream.push(channel, record, cursor) if is_news else None
 
     def _fold(self, channel: Channel, record: Record) -> bool:
         if isinstance(record, Forecast):
             return self._fold_forecast(record)
+        if isinstance(record, ForecastError):
+            return self._fold_error(record)
+        if record.timeframe not in TIMEFRAMES:
+            raise BadInputError(f"no such timeframe: {record.timeframe!r}")
         return self._fold_live(record) if channel == "candles-live" else self._fold_closed(record)
 
     def _fold_forecast(self, forecast: Forecast) -> bool:
         latest = self._forecasts.setdefault(forecast.pair, {})
         known = latest.get(forecast.horizon_s)
+        _room_for(forecast.horizon_s, latest)
         if known == forecast:
             return False
         if known is None or _age(forecast) >= _age(known):
             latest[forecast.horizon_s] = forecast
             self.version += 1
         return True  # an older one is still news to a subscriber, it only never becomes the latest
+
+    def _fold_error(self, error: ForecastError) -> bool:
+        latest = self._errors.setdefault(error.pair, {})
+        kind = (error.horizon_s, error.model)
+        known = latest.get(kind)
+        _room_for(kind, latest)
+        if known == error:
+            return False
+        if known is None or _score_age(error) >= _score_age(known):
+            latest[kind] = error
+        return True
 
     def _fold_closed(self, candle: Candle) -> bool:
         key = (candle.pair, candle.timeframe)
@@ -192,9 +221,11 @@ class MarketView:
         return iter(()) if series is None else series.newest()
 
     def snapshot(self, channel: Channel, pair: str) -> list[Record]:
-        """Give what a new subscriber starts from: the latest of each horizon or timeframe."""
+        """Give what a new subscriber starts from: the latest of each horizon (and model), or timeframe."""
         if channel == "forecasts":
             return [*self.latest_forecasts(pair)]
+        if channel == "errors":
+            return [error for _, error in sorted(self._errors.get(pair, {}).items())]
         if channel == "candles-live":
             live = self._live.get(pair)
             return [] if live is None else [live]
@@ -209,10 +240,24 @@ class MarketView:
     def since(self, channel: Channel, pair: str, cursor: int) -> list[Update] | None:
         """Give the updates after `cursor`, or None where some of them may be gone."""
         stream = self._streams.get((channel, pair))
-        if stream is None or not stream.floor <= cursor <= stream.cursor:
+        if stream is None or not stream.floor <= cursor <= stream.read:
             return None
         return [update for update in stream.ring if update.cursor > cursor]
+
+    def is_ahead(self, channel: Channel, pair: str, cursor: int) -> bool:
+        """Whether `cursor` lies beyond the last record read of this channel and pair."""
+        stream = self._streams.get((channel, pair))
+        return stream is not None and cursor > stream.read
 
 
 def _age(forecast: Forecast) -> tuple[int, int, int]:
     return forecast.feature_open_ms, forecast.revision, forecast.made_at_ms
+
+
+def _score_age(error: ForecastError) -> tuple[int, int, int]:
+    return error.target_ms, error.outcome_revision, error.scored_at_ms
+
+
+def _room_for(kind: object, latest: Mapping[Any, object]) -> None:
+    if kind not in latest and len(latest) >= KINDS_MAX:
+        raise BadInputError(f"{kind!r} is one more than the {KINDS_MAX} horizons that the API keeps of a pair")

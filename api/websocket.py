@@ -1,19 +1,22 @@
-"""The WebSocket side of the feed: one reader and one writer for each connection."""
+"""The WebSocket side of the feed: one reader for each connection; the hub writes."""
 
 import asyncio
 import contextlib
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
+from api.caller import caller_of
 from api.context import ApiContext
 from api.conversation import Conversation
-from api.hub import Hub, Subscriber
+from api.hub import POLICY, TRY_AGAIN, Subscriber
 from api.messages import Failure, Problem, encode
+from api.pace import Pace
+from api.wire import Wire, wire_of
 
 __all__ = ["feed_socket"]
 
@@ -21,9 +24,8 @@ log = logging.getLogger("tickcast.api")
 
 CLOSE_S = 3.0
 """How long a dropped client may take to read its close frame, s."""
-TRY_AGAIN = 1013
 TOO_BIG = 1009
-POLICY = 1008
+NO_TEXT = encode(Failure(None, None, Problem("bad-json", "a message is one text frame")))
 
 Socket = WebSocket[Any, Any, Any]
 _GONE = (OSError, WebSocketDisconnect)
@@ -38,22 +40,23 @@ async def feed_socket(socket: Socket, context: NamedDependency[ApiContext]) -> N
         if not context.feed.ready:
             await socket.close(TRY_AGAIN, "catching-up")
             return
-        subscriber = context.hub.join()
-        if subscriber is None:
-            await socket.close(TRY_AGAIN, "too-many-connections")
+        scope = cast("dict[str, Any]", socket.scope)
+        wire = wire_of(scope)
+        joined = context.hub.join(wire, caller_of(scope))
+        if not isinstance(joined, Subscriber):
+            await socket.close(*joined)
             return
-        conversation = Conversation(subscriber, context.hub, context.view, context.settings, context.session)
-        subscriber.put((conversation.hello(),))
         try:
-            await _converse(socket, context, subscriber, conversation)
+            await _converse(socket, context, joined, wire)
         finally:
-            context.hub.leave(subscriber)
+            context.hub.leave(joined)
 
 
-async def _converse(socket: Socket, context: ApiContext, subscriber: Subscriber, conversation: Conversation) -> None:
+async def _converse(socket: Socket, context: ApiContext, subscriber: Subscriber, wire: Wire) -> None:
+    conversation = Conversation(subscriber, context.hub, context.view, context.settings, context.session)
+    subscriber.answer((conversation.hello(),))
     tasks = [
         asyncio.create_task(_read(socket, context, subscriber, conversation)),
-        asyncio.create_task(_write(socket, context.hub, subscriber)),
         asyncio.create_task(subscriber.closed.wait()),
     ]
     try:
@@ -66,36 +69,43 @@ async def _converse(socket: Socket, context: ApiContext, subscriber: Subscriber,
         if isinstance(result, Exception) and not isinstance(result, _GONE):
             raise result
     if subscriber.closing is not None:
-        # uvicorn sends nothing, not even a close, while the peer does not read: then give up without it.
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_S):
                 await socket.close(*subscriber.closing)
-
-
-async def _write(socket: Socket, hub: Hub, subscriber: Subscriber) -> None:
-    while True:
-        frame = await subscriber.next()
-        subscriber.sending_since_s = time.monotonic()
-        await socket.send_text(frame)
-        subscriber.sending_since_s = None
-        hub.sent += 1
+        except TimeoutError:
+            # uvicorn sends nothing, not even a close, while the peer does not read.
+            wire.abort()
 
 
 async def _read(socket: Socket, context: ApiContext, subscriber: Subscriber, conversation: Conversation) -> None:
-    limit = context.settings.ws_message_max_bytes
+    settings = context.settings
+    pace = Pace(settings.ws_messages_per_s, settings.ws_messages_burst, time.monotonic())
     while True:
+        # One request at a time, and none while answers wait: uvicorn then stops to read, and so does the client's TCP.
+        await subscriber.drained()
         event = await socket.receive()
         if event["type"] != "websocket.receive":
             return
+        now_s = time.monotonic()
+        if subscriber.has_subscribed:
+            subscriber.spoke_at_s = now_s
+        if not pace.allows(now_s):
+            context.hub.drop(subscriber, POLICY, "too-many-messages")
+            return
         text = event.get("text")
         size = len(event.get("bytes") or b"") if text is None else len(text.encode())
-        if size > limit:
+        if size > settings.ws_message_max_bytes:
             context.hub.drop(subscriber, TOO_BIG, "message-too-big")
             return
-        if subscriber.full:
-            context.hub.drop(subscriber, POLICY, "slow-consumer")
-            return
         if text is None:
-            subscriber.put((encode(Failure(None, None, Problem("bad-json", "a message is one text frame"))),))
+            subscriber.answer((NO_TEXT,))
         else:
-            subscriber.put(conversation.answer(text))
+            await _caught_up(context, conversation, text)
+            subscriber.answer(conversation.answer(text))
+
+
+async def _caught_up(context: ApiContext, conversation: Conversation, text: str) -> None:
+    """Wait a little for what the client has already seen: from another process that was further than this one."""
+    deadline_s = time.monotonic() + 2 * context.settings.feed_probe_s
+    while conversation.is_ahead(text) and time.monotonic() < deadline_s:  # noqa: ASYNC110  # rare: no event for it
+        await asyncio.sleep(context.settings.feed_probe_s / 20)

@@ -23,7 +23,7 @@ from api.settings import ApiSettings
 from api.store import Store
 from tables.clickhouse.client import connect
 from tables.clickhouse.settings import StoreSettings
-from tables.records import Candle, Forecast
+from tables.records import Candle, Forecast, ForecastError
 from tests.support.waiting import wait_for
 
 SETTINGS: dict[str, Any] = {"api_port": 0, "source": "sim", "feed_probe_s": 0.2, "feed_backoff_max_s": 0.3}
@@ -84,7 +84,7 @@ class Topics:
     def __init__(self, broker_url: str) -> None:
         self._producer = KafkaProducer(bootstrap_servers=broker_url, linger_ms=0)
 
-    def put(self, topic: str, rows: Sequence[Candle | Forecast]) -> None:
+    def put(self, topic: str, rows: Sequence[Candle | Forecast | ForecastError]) -> None:
         for row in rows:
             self.put_raw(topic, row.pair, msgspec.json.encode(row))
         self._producer.flush(timeout=20)

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.views import Channel, MarketView, Record, Update
+from api.views import KINDS_MAX, Channel, MarketView, Record, Update
 from redpanda.errors import BadInputError
 from tables.records import Candle, Forecast
-from tests.support.samples import START_MS, candle, forecast
+from tests.support.samples import START_MS, candle, forecast, forecast_error
 
 HISTORY = 5
 RING = 8
@@ -175,3 +176,42 @@ def test_cleared_view_starts_anew() -> None:
     view.clear()
     assert not view.pairs()
     assert view.position("candles", "BTC/USD") == (0, -1)
+
+
+def test_errors_snapshot_is_the_newest_of_each_horizon_and_model() -> None:
+    view = new_view()
+    rows = [
+        forecast_error(1),
+        forecast_error(1, outcome_revision=1),
+        forecast_error(0),
+        forecast_error(0, horizon_s=300),
+        forecast_error(0, model="catboost"),
+        forecast_error(0, pair="ETH/USD"),
+    ]
+    updates = [view.apply("errors", row, cursor) for cursor, row in enumerate(rows)]
+    assert [update and update.seq for update in updates] == [1, 2, 3, 4, 5, 1]
+    assert view.apply("errors", rows[1], 9) is None
+    assert view.snapshot("errors", "BTC/USD") == [rows[4], rows[1], rows[3]]
+
+
+def test_a_record_that_tells_nothing_new_still_moves_how_far_a_client_may_resume() -> None:
+    view = new_view()
+    view.apply("candles", candle(0), 10)
+    assert (view.is_ahead("candles", "BTC/USD", 11), view.since("candles", "BTC/USD", 11)) == (True, None)
+    view.apply("candles", candle(0), 11)
+    assert (view.is_ahead("candles", "BTC/USD", 11), view.since("candles", "BTC/USD", 11)) == (False, [])
+    assert view.position("candles", "BTC/USD") == (1, 10)
+
+
+def test_made_up_timeframes_and_horizons_cannot_fill_memory() -> None:
+    view = new_view()
+    with pytest.raises(BadInputError, match="2m"):
+        view.apply("candles", msgspec.structs.replace(candle(0), timeframe="2m"), 1)
+    for horizon_s in range(1, KINDS_MAX + 1):
+        view.apply("forecasts", forecast(0, horizon_s=horizon_s), horizon_s)
+        view.apply("errors", forecast_error(0, horizon_s=horizon_s), horizon_s)
+    with pytest.raises(BadInputError, match="one more than"):
+        view.apply("forecasts", forecast(0, horizon_s=9_999), 100)
+    with pytest.raises(BadInputError, match="one more than"):
+        view.apply("errors", forecast_error(0, model="other"), 100)
+    assert view.apply("errors", forecast_error(1, horizon_s=KINDS_MAX), 101) is not None

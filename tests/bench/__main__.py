@@ -16,6 +16,7 @@ NAMES = (
     "takeover",
     "ingest",
     "soak",
+    "feed",
     "walkforward",
     "train",
     "gate",

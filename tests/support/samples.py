@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from tables.features import FEATURE_NAMES, FEATURE_SET
-from tables.records import TIMEFRAME_MS, Candle, DeadLetter, Features, Forecast, Hole, HoleState
+from tables.records import TIMEFRAME_MS, Candle, DeadLetter, Features, Forecast, ForecastError, Hole, HoleState
 
-__all__ = ["START_MS", "candle", "dead_letter", "features", "forecast", "hole"]
+__all__ = ["START_MS", "candle", "dead_letter", "features", "forecast", "forecast_error", "hole"]
 
 START_MS = 1_526_169_600_000
 """2018-05-13T00:00:00Z."""
@@ -93,6 +93,32 @@ def forecast(index: int = 0, pair: str = "BTC/USD", horizon_s: int = 60, **chang
         expires_at_ms=open_ms + 120_000,
         revision=0,
         source="sim",
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def forecast_error(index: int = 0, pair: str = "BTC/USD", horizon_s: int = 60, **changes: Any) -> ForecastError:
+    """Make what became of the forecast of 1m window `index`."""
+    open_ms = START_MS + index * 60_000
+    made = ForecastError(
+        pair=pair,
+        horizon_s=horizon_s,
+        feature_open_ms=open_ms,
+        target_ms=open_ms + 60_000 + horizon_s * 1_000,
+        model="ewma",
+        model_version="1",
+        trusted=True,
+        source="sim",
+        base_price=100.0,
+        outcome_price=100.2,
+        outcome_revision=0,
+        synthetic=False,
+        return_bps=19.98,
+        error_bps=9.99,
+        pinball_bps=4.5,
+        baseline_pinball_bps=4.6,
+        below=(False, False, False, True, True),
+        scored_at_ms=open_ms + 120_000 + horizon_s * 1_000,
     )
     return msgspec.structs.replace(made, **changes)
 
