@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from litestar import Litestar
 from litestar.di import Provide
 
+from api.access.reference import document_access
 from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
@@ -46,7 +47,7 @@ def create_app(context: ApiContext) -> Litestar:
     def provide_context() -> ApiContext:
         return context
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[*ROUTES, model_report, *HEALTH, feed_socket],
         dependencies={"context": Provide(provide_context, sync_to_thread=False)},
         lifespan=[background],
@@ -57,6 +58,7 @@ def create_app(context: ApiContext) -> Litestar:
         # Names for the handlers' annotations, which Litestar reads at run time.
         signature_types=[ApiContext],
     )
+    return document_access(app)
 
 
 def status(context: ApiContext) -> Status:
