@@ -11,6 +11,7 @@ from litestar import Litestar
 from litestar.config.compression import CompressionConfig
 from litestar.di import Provide
 
+from api.access.reference import document_access
 from api.asyncapi import FEED_PAGES
 from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
@@ -62,7 +63,7 @@ def create_app(context: ApiContext) -> Litestar:
         signature_types=[ApiContext],
     )
     complete(app.openapi_schema, context.settings.api_page_max)
-    return app
+    return document_access(app)
 
 
 def status(context: ApiContext) -> Status:

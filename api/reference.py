@@ -65,8 +65,8 @@ class ReferencePage(OpenAPIRenderPlugin):
         return (
             f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{title}</title>{STYLE}</head>"
             f"<body><h1>{title}</h1><p>{escape(info['description'])}</p>"
-            f"<p><a href='{document}'>openapi.json</a> · <a href='/schema/asyncapi'>WebSocket feed</a> · to try it out: "
-            f"<a href='/schema/scalar'>Scalar</a>, <a href='/schema/swagger'>Swagger</a></p>"
+            f"<p><a href='{document}'>openapi.json</a> · <a href='/schema/asyncapi'>WebSocket feed</a> · "
+            f"to try it out: <a href='/schema/scalar'>Scalar</a>, <a href='/schema/swagger'>Swagger</a></p>"
             f"{operations}</body></html>"
         ).encode()
 

@@ -241,3 +241,5 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
     errors: list[FieldError] = []
     """The parameters at fault."""
+    instance: str | None = None
+    """`urn:tickcast:request:` and the request's id, which X-Request-Id and the log also tell."""

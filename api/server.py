@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from api.access.layer import Access
 from api.application import create_app, status
 from api.context import ApiContext
 from api.store import Store
@@ -90,7 +91,7 @@ def listen(settings: ApiSettings) -> socket.socket:
 
 
 def _config(context: ApiContext) -> uvicorn.Config:
-    app = create_app(context)
+    app = Access(create_app(context), context.settings)
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -109,7 +110,11 @@ def _config(context: ApiContext) -> uvicorn.Config:
     return uvicorn.Config(
         counted,
         log_config=None,
+        # Below that it would log addresses with their query, and headers of WebSockets: there may be keys in them.
+        log_level="warning",
         access_log=False,
+        # api/access alone decides which proxy is believed: uvicorn would believe every one on the loopback.
+        proxy_headers=False,
         lifespan="on",
         loop="uvloop",
         ws=WireProtocol,

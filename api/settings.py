@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
+
+from api.access.settings import AccessSettings
 
 __all__ = ["ApiSettings"]
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(AccessSettings):
     """Where the API listens, what it remembers and what one client may ask for."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="TICKCAST_", frozen=True, use_attribute_docstrings=True, extra="ignore"
-    )
-
-    home: Path = Path(".tickcast")
-    """Folder of the stack; the API writes only `status/api.json` there."""
 
     source: str = Field(default="kraken", pattern=r"^([a-z][a-z0-9]*|replay:.+)$")
     """`kraken`, `coinbase`, `sim` or `replay:FILE`: the label where no record tells it (records carry their own)."""
 
     pairs: Annotated[tuple[str, ...], NoDecode] = ("BTC/USD", "ETH/USD", "SOL/USD", "ADA/USD")
     """Pairs that exist before their first record, separated by commas."""
-
-    api_host: str = "127.0.0.1"
-    """Address to listen on. Loopback unless set: there is no access control yet."""
 
     api_port: int = Field(default=18000, ge=0, le=65535)
     """TCP port; 0 takes a free one."""

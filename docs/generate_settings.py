@@ -25,6 +25,7 @@ CLASSES: Final = (
     "ml.settings:MlSettings",
     "ml.settings:TrainerSettings",
     "ml.settings:DriftSettings",
+    "api.access.settings:AccessSettings",
     "api.settings:ApiSettings",
     "app.worker_settings:WorkerSettings",
     "app.settings:AppSettings",

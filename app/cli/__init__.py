@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from app.cli import backtests, checks, models, proofs, rebuilds, services, stacks, states, stores, topics
+from app.cli import backtests, checks, keys, models, proofs, rebuilds, services, stacks, states, stores, topics
 from app.cli.common import set_verbose, verbose
 from app.cli.errors import EXIT_INTERRUPTED, report
 
@@ -40,6 +40,7 @@ cli.add_typer(topics.cli, name="topics")
 cli.add_typer(stores.cli, name="store")
 cli.add_typer(states.cli, name="state")
 cli.add_typer(models.cli, name="models")
+cli.add_typer(keys.cli, name="keys")
 cli.add_typer(proofs.cli, name="check")
 rebuilds.add_to(cli)
 backtests.add_to(cli)

@@ -20,6 +20,7 @@ NAMES = (
     "walkforward",
     "train",
     "gate",
+    "serve",
 )
 
 
