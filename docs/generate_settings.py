@@ -20,6 +20,7 @@ CLASSES: Final = (
     "redpanda.settings:LocalSettings",
     "tables.candles.rules:CandleRules",
     "tables.clickhouse.settings:StoreSettings",
+    "tables.risingwave.settings:RisingWaveSettings",
     "agents.trades.settings:IngestSettings",
     "agents.trades.settings:SimSettings",
     "ml.settings:MlSettings",

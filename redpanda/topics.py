@@ -21,6 +21,7 @@ __all__ = [
     "GROUP",
     "HOLES",
     "LEASES",
+    "MARKET_STATS",
     "NEWS",
     "ROLLING_STATE",
     "SCORE_STATE",
@@ -85,6 +86,7 @@ TRADES_LATE: Final = "trades-late"
 HOLES: Final = "holes"
 DEAD_LETTERS: Final = "dead-letters"
 LEASES: Final = "ingest-leases"
+MARKET_STATS: Final = "market-stats"
 
 TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(TRADES, "array of 1..N trades of one pair, in trade_id order", "delete", 30 * DAY_MS),
@@ -107,6 +109,14 @@ TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(TRADES_LATE, "a trade older than any window in state", "delete", 30 * DAY_MS),
     TopicSpec(HOLES, "trade ids that a feed passed over, and what became of them", "delete", 30 * DAY_MS),
     TopicSpec(DEAD_LETTERS, "a refused record with its reason", "delete", 30 * DAY_MS),
+    TopicSpec(
+        MARKET_STATS,
+        "the newest rolling figures of a pair, from RisingWave (one partition: it spreads keys its own way)",
+        # Unlike elsewhere one record a key is all that counts.
+        "compact",
+        -1,
+        one_partition=True,
+    ),
     TopicSpec(
         LEASES,
         "which ingest process publishes a set of pairs (one partition: its order decides)",

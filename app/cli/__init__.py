@@ -7,7 +7,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from app.cli import backtests, checks, keys, models, proofs, rebuilds, services, stacks, states, stores, topics
+from app.cli import (
+    backtests,
+    checks,
+    keys,
+    models,
+    proofs,
+    rebuilds,
+    risingwave,
+    services,
+    stacks,
+    states,
+    stores,
+    topics,
+)
 from app.cli.common import set_verbose, verbose
 from app.cli.errors import EXIT_INTERRUPTED, report
 
@@ -39,6 +52,7 @@ services.add_to(cli)
 cli.add_typer(topics.cli, name="topics")
 cli.add_typer(stores.cli, name="store")
 cli.add_typer(states.cli, name="state")
+cli.add_typer(risingwave.cli, name="risingwave")
 cli.add_typer(models.cli, name="models")
 cli.add_typer(keys.cli, name="keys")
 cli.add_typer(proofs.cli, name="check")

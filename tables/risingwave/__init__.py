@@ -1,0 +1,1 @@
+"""Streaming views in RisingWave: numbered SQL files, and what applies them."""
