@@ -60,6 +60,18 @@ class WorkerState:
         self.failed: str | None = None
         """Why the worker stops, once a stage met a fault that it cannot dead-letter."""
 
+    def score_rows(self) -> list[dict[str, Any]]:
+        """Give `scores` as rows."""
+        return [{"pair": pair, "horizon_s": horizon_s, **row} for (pair, horizon_s), row in self.scores.items()]
+
+    def input_rows(self) -> list[dict[str, Any]]:
+        """Give `input_drift` as rows."""
+        return [
+            {"pair": pair, "horizon_s": horizon_s, **row}
+            for pair, rows in self.input_drift.items()
+            for horizon_s, row in rows.items()
+        ]
+
     def inputs_moved(self, pair: str, model: ForecastModel) -> bool:
         """Say whether an alarm stands that the inputs of a model have moved."""
         one = self.input_drift.get(pair, {}).get(model.horizon_s)

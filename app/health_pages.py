@@ -1,4 +1,4 @@
-"""`/health/live` and `/health/ready` on the worker's web port: 200, or 503 with the reasons as JSON."""
+"""`/health/live` and `/health/ready` on the worker's web port: 200, or 503 with the reasons as JSON; and `/metrics`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from agents.chunk_app import ChunkApp
 from agents.chunks import ChunkConsumer
 from agents.recovery import BatchRecovery
 from agents.stage import WorkerState
 from app.health import Progress, ProgressWatch
+from app.worker_metrics import WorkerFigures, worker_exposition
 from app.worker_settings import WorkerSettings
 
 __all__ = ["Health"]
@@ -50,6 +52,12 @@ class Health:
             body = self.ready()
             return view.json(body, status=200 if body["ready"] else 503)
 
+        exposition = worker_exposition(self.figures)
+
+        @self._app.page("/metrics")
+        async def metrics(view: Any, _: Any) -> Any:
+            return view.bytes(exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
     @property
     def phase(self) -> str:
         """One word: `failed`, `starting`, `recovery` or `live`."""
@@ -77,14 +85,30 @@ class Health:
             "ready": not reasons,
             "phase": phase,
             "reasons": reasons,
-            "records_to_recover": self.left_to_recover(),
+            "records_to_recover": self._left(phase),
             # The last good model serves on whatever the registry does: that is no reason.
             "models": dict(self._state.models),
         }
 
-    def left_to_recover(self) -> int:
-        """Give how many changelog records are still to be read."""
-        return max(0, self._recovery.active_remaining_total()) if self.phase == "recovery" else 0
+    def figures(self) -> WorkerFigures:
+        """Give what `/metrics` says."""
+        phase, consumer = self.phase, self._app.consumer
+        chunks = consumer if phase == "live" and isinstance(consumer, ChunkConsumer) else None
+        return WorkerFigures(
+            phase=phase,
+            counters=dict(self._state.counters),
+            positions={} if chunks is None else chunks.positions(),
+            recovery_left=self._left(phase),
+            waiting=list(self._state.waiting),
+            last_at_ns=dict(self._state.last_at_ns),
+            scores=self._state.score_rows(),
+            input_drift=self._state.input_rows(),
+            models=dict(self._state.models),
+        )
+
+    def _left(self, phase: str) -> int:
+        """Count the changelog records that recovery still has to read."""
+        return max(0, self._recovery.active_remaining_total()) if phase == "recovery" else 0
 
     async def look(self) -> None:
         """Take one look at the offsets; once a second."""

@@ -23,7 +23,6 @@ from agents.sinks import make_sinks
 from agents.stage import WorkerState
 from app.health_pages import Health
 from app.state_folder import folder_of, hold
-from app.worker_metrics import CONTENT_TYPE_LATEST, exposition
 from app.worker_settings import WorkerSettings
 from ml.registry import Registry
 from ml.settings import DriftSettings, MlSettings
@@ -146,23 +145,14 @@ def _table(app: ChunkApp, broker: BrokerSettings, name: str, source: str, output
 
 
 def _report(app: ChunkApp, state: WorkerState, worker: WorkerSettings) -> None:
-    """Serve the health and metrics pages, and write the status file each second."""
+    """Serve the health pages, and write the status file each second."""
     health = Health(app, state, worker)
-
-    def status() -> Status:
-        return worker_status(app, state, health, worker.worker_name)
 
     async def report() -> None:
         while not app.should_stop:
             await health.look()
-            await asyncio.to_thread(write_status, worker.home, status())
+            await asyncio.to_thread(write_status, worker.home, worker_status(app, state, health, worker.worker_name))
             await app.sleep(1.0)
-
-    page = exposition(status, health.left_to_recover)
-
-    @app.page("/metrics")
-    async def metrics(view: Any, _: Any) -> Any:
-        return view.bytes(page(), content_type=None, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.from_the_start.append(report)
 
@@ -180,14 +170,8 @@ def worker_status(app: ChunkApp, state: WorkerState, health: Health, name: str =
         detail={
             "forecasts": list(state.forecasts.values()),
             "first_forecast_at_ms": state.first_forecast_at_ms,
-            "scores": [
-                {"pair": pair, "horizon_s": horizon_s, **figures} for (pair, horizon_s), figures in state.scores.items()
-            ],
-            "input_drift": [
-                {"pair": pair, "horizon_s": horizon_s, **figures}
-                for pair, horizons in state.input_drift.items()
-                for horizon_s, figures in horizons.items()
-            ],
+            "scores": state.score_rows(),
+            "input_drift": state.input_rows(),
             "live_close": dict(state.live_close),
             "champions": dict(state.champions),
             "models": dict(state.models),

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -103,9 +102,6 @@ def test_ready_only_after_recovery_and_live_from_the_start(
         worker.start()
         wait_for(is_ready, 60)
         wait_for(worker.is_drained, 60)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-            assert page.headers["Content-Type"].startswith("text/plain")
-            assert b"\ntickcast_worker_trades_total 200.0\n" in page.read()
         # At rest for longer than the limit: nothing to do is no stall.
         rested_s = time.monotonic()
         wait_for(lambda: time.monotonic() - rested_s > float(STALL_S) + 2, 20)

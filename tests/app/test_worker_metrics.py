@@ -1,71 +1,72 @@
 from __future__ import annotations
 
-import math
-from typing import Any
-
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.worker_metrics import exposition
-from tables.status import Status
+from app.worker_metrics import PHASES, WorkerFigures, worker_exposition
 
-LABELS = {"pair": "BTC/USD", "horizon_s": "300", "model": "trees", "version": "7"}
-SCORE: dict[str, Any] = {
+
+def samples(figures: WorkerFigures) -> dict[tuple[str, tuple[str, ...]], float]:
+    text = worker_exposition(lambda: figures)().decode()
+    return {
+        (sample.name.removeprefix("tickcast_worker_"), tuple(sorted(sample.labels.values()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_lag_is_what_was_not_delivered_and_what_is_in_hand() -> None:
+    found = samples(WorkerFigures(positions={"forecast-errors-11": (40, 100, 5), "trades-0": (7, 0, 2)}))
+    assert found["lag_records", ("11", "forecast-errors")] == 65
+    assert found["lag_records", ("0", "trades")] == 2, "an end that is not known yet counts for nothing"
+
+
+def test_one_phase_is_on() -> None:
+    found = samples(WorkerFigures(phase="recovery", recovery_left=12))
+    assert [found["phase", (name,)] for name in PHASES] == [0, 1, 0, 0]
+    assert found["recovery_records_left", ()] == 12
+
+
+def test_records_and_times_are_told_by_name() -> None:
+    found = samples(
+        WorkerFigures(counters={"late": 3}, last_at_ns={"candles": 1_700_000_000_500_000_000}, waiting=["forecasts"])
+    )
+    assert found["records_total", ("late",)] == 3
+    assert found["stage_last_timestamp_seconds", ("candles",)] == 1_700_000_000.5
+    assert found["waiting", ("forecasts",)] == 1
+
+
+def test_each_look_is_fresh() -> None:
+    figures = WorkerFigures()
+    page = worker_exposition(lambda: figures)
+    assert b'phase{phase="live"} 0.0' in page()
+    figures.phase = "live"
+    assert b'phase{phase="live"} 1.0' in page()
+
+
+SCORE = {
     "pair": "BTC/USD",
     "horizon_s": 300,
     "model": "trees",
     "model_version": "7",
     "skill": 0.01,
-    "coverage50": 0.5,
-    "coverage90": 0.9,
-    "pinball_bps": 1.5,
-    "trusted_share": 0.97,
-    "drift_loss_alarm": False,
+    "coverage50": None,
     "drift_misses_alarm": True,
-    "drift_skill_alarm": False,
 }
-SERVED = {"model": "trees", "version": "7", "expires_at_ms": 2_000, "data_to_ms": 1_000, "expired": False}
-EMPTY: dict[str, Any] = {"partitions": {}, "last_at_ns": {}, "scores": [], "input_drift": [], "models": {}}
+SERVED = {"model": "trees", "version": "7", "expires_at_ms": 2_000, "data_to_ms": None, "expired": False}
 
 
-def samples(detail: dict[str, Any], state: str = "live") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    status = Status("worker", state, counters={"trades": 5, "dead_letters": 1, "lag": 3}, detail=EMPTY | detail)
-    page = exposition(lambda: status, lambda: 11)().decode()
-    families = list(text_string_to_metric_families(page))
-    assert all(family.documentation for family in families)
-    return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
+def test_scores_and_alarms_are_told_of_each_model_and_the_unknown_is_left_out() -> None:
+    found = samples(WorkerFigures(scores=[SCORE], input_drift=[SCORE | {"moved": 0.25, "alarm": False}]))
+    labels = tuple(sorted(("BTC/USD", "300", "trees", "7")))
+    assert found["skill_ratio", labels] == 0.01
+    assert found["drift_coverage_alarm", labels] == 1
+    assert found["inputs_moved_ratio", labels] == 0.25
+    assert not any(name == "coverage50_ratio" for name, _ in found)
 
 
-def test_a_worker_that_has_done_nothing_yet_has_a_page() -> None:
-    found = samples({}, "recovery")
-    assert found["tickcast_worker_live", ()] == 0.0
-    assert found["tickcast_worker_recovery_records", ()] == 11.0
-    assert found["tickcast_worker_trades_total", ()] == 5.0
-    assert not any("lag_total" in name for name, _ in found)
-
-
-def test_figures_carry_units_and_labels() -> None:
-    found = samples(
-        {
-            "partitions": {"forecast-errors-2": [4, 9, 5]},
-            "last_at_ns": {"candles": 1_500_000_000},
-            "scores": [SCORE],
-            "input_drift": [SCORE | {"moved": 0.25, "alarm": True}],
-            "models": {"300": SERVED | {"registry_answered_at_ms": None}},
-        }
-    )
-    prefix, labels = "tickcast_worker_", tuple(sorted(LABELS.items()))
-    served = tuple(sorted((name, LABELS[name]) for name in ("horizon_s", "model", "version")))
-    assert found[prefix + "lag_records", (("partition", "2"), ("topic", "forecast-errors"))] == 5.0
-    assert found[prefix + "stage_done_timestamp_seconds", (("stage", "candles"),)] == 1.5
-    assert found[prefix + "skill_ratio", labels] == 0.01
-    assert found[prefix + "drift_coverage_alarm", labels] == 1.0
-    assert found[prefix + "inputs_moved_ratio", labels] == 0.25
-    assert found[prefix + "model_expires_timestamp_seconds", served] == 2.0
-    assert found[prefix + "model_expired", served] == 0.0
-    assert not any(name == prefix + "registry_answered_timestamp_seconds" for name, _ in found)
-
-
-def test_what_is_not_known_yet_is_left_out() -> None:
-    found = samples({"scores": [SCORE | {"skill": None}]})
-    assert not any(name.endswith("skill_ratio") for name, _ in found)
-    assert not any(math.isnan(value) for value in found.values())
+def test_age_of_what_serves_is_told_in_seconds() -> None:
+    found = samples(WorkerFigures(models={"300": SERVED}))
+    labels = tuple(sorted(("300", "trees", "7")))
+    assert found["model_expires_timestamp_seconds", labels] == 2
+    assert found["model_expired", labels] == 0
+    assert not any(name == "model_data_timestamp_seconds" for name, _ in found)

@@ -1,0 +1,349 @@
+"""Forecasts: the fan against what happened, skill, coverage, calibration, and how old the models are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from k8s.grafana.market import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
+from k8s.grafana.panel import Dashboard, Kind, Panel, Section, Style, Variable
+
+__all__ = ["FORECASTS"]
+
+ONE: Final = "pair = ${pair:singlequote} AND horizon_s = ${horizon} AND model = ${model:singlequote}"
+ANY_MODEL: Final = "pair = ${pair:singlequote} AND horizon_s = ${horizon}"
+# The bound on feature_open lets the store skip whole months; no horizon is as long as a day.
+MADE: Final = "feature_open BETWEEN $__fromTime - INTERVAL 1 DAY AND $__toTime AND $__timeFilter(target_time)"
+HOURLY: Final = "toStartOfInterval(toDateTime(target_time), INTERVAL greatest($__interval_s, 3600) SECOND) AS time"
+
+FAN: Final = f"""SELECT time, fan.1 AS q05, fan.2 AS q25, fan.3 AS q50, fan.4 AS q75, fan.5 AS q95
+FROM
+(
+    SELECT
+        $__timeInterval(target_time) AS time,
+        argMax((q05, q25, q50, q75, q95), (target_time, -toInt64(revision))) AS fan
+    FROM forecasts FINAL
+    WHERE {ONE} AND {MADE}
+    GROUP BY time
+)
+ORDER BY time"""
+
+OUTCOME: Final = """SELECT
+    toStartOfInterval(toDateTime(open_time + INTERVAL 1 MINUTE), INTERVAL $__interval_s SECOND) AS time,
+    argMax(close, open_time) AS price
+FROM candles FINAL
+WHERE pair = ${pair:singlequote} AND timeframe = '1m' AND $__timeFilter(open_time)
+GROUP BY time
+ORDER BY time"""
+
+SKILL: Final = f"""SELECT
+    {HOURLY},
+    concat(model, ' ', model_version) AS name,
+    1 - sum(pinball_bps) / nullIf(sum(baseline_pinball_bps), 0) AS skill
+FROM scored_forecasts
+WHERE {ANY_MODEL} AND {MADE}
+GROUP BY time, name
+ORDER BY time, name"""
+
+COVERAGE: Final = f"""SELECT
+    {HOURLY},
+    avg(inside50) AS inside_50,
+    avg(inside90) AS inside_90
+FROM scored_forecasts
+WHERE {ONE} AND {MADE}
+GROUP BY time
+ORDER BY time"""
+
+CALIBRATION: Final = f"""SELECT
+    concat('q', leftPad(toString(toUInt8(level.1 * 100)), 2, '0')) AS quantile,
+    any(level.1) AS promised,
+    avg(level.2) AS seen
+FROM
+(
+    SELECT arrayJoin(arrayZip([0.05, 0.25, 0.5, 0.75, 0.95], below)) AS level
+    FROM scored_forecasts
+    WHERE {ONE} AND {MADE}
+)
+GROUP BY quantile
+ORDER BY quantile"""
+
+WHERE_IT_FELL: Final = f"""SELECT
+    ['below q05', 'q05 to q25', 'q25 to q50', 'q50 to q75', 'q75 to q95', 'above q95'][bin + 1] AS place,
+    [0.05, 0.2, 0.25, 0.25, 0.2, 0.05][bin + 1] AS promised,
+    count() / sum(count()) OVER () AS seen
+FROM
+(
+    SELECT toUInt8(5 - arrayCount(x -> x, below)) AS bin
+    FROM scored_forecasts
+    WHERE {ONE} AND {MADE}
+)
+GROUP BY bin
+ORDER BY bin"""
+
+LOSS: Final = f"""SELECT
+    {HOURLY},
+    avg(s.pinball_bps) AS model_loss,
+    avg(s.baseline_pinball_bps) AS baseline_loss
+FROM scored_forecasts AS s
+WHERE {ONE} AND {MADE}
+GROUP BY time
+ORDER BY time"""
+
+WIDTH: Final = f"""SELECT
+    $__timeInterval(target_time) AS time,
+    avg(1e4 * log(q95 / q05)) AS inner_90,
+    avg(1e4 * log(q75 / q25)) AS inner_50,
+    avg(f.sigma_bps) AS sigma
+FROM forecasts AS f FINAL
+WHERE {ONE} AND {MADE}
+GROUP BY time
+ORDER BY time"""
+
+TRUST: Final = f"""SELECT
+    $__timeInterval(target_time) AS time,
+    arrayJoin(if(trusted, ['trusted'], if(empty(reasons), ['unknown'], arrayMap(x -> toString(x), reasons)))) AS reason,
+    count() AS forecasts
+FROM forecasts FINAL
+WHERE {ANY_MODEL} AND {MADE}
+GROUP BY time, reason
+ORDER BY time, reason"""
+
+AGE: Final = f"""SELECT
+    $__timeInterval(feature_open) AS time,
+    concat(model, ' ', model_version) AS name,
+    max(dateDiff('second', first_bar, feature_open)) AS age
+FROM forecasts
+INNER JOIN model_versions USING (pair, horizon_s, model, model_version)
+WHERE {ANY_MODEL} AND $__timeFilter(feature_open)
+GROUP BY time, name
+ORDER BY time, name"""
+
+LEAGUE: Final = f"""SELECT
+    pair,
+    horizon_s,
+    model,
+    model_version AS version,
+    count() AS scored,
+    1 - sum(s.pinball_bps) / nullIf(sum(s.baseline_pinball_bps), 0) AS skill,
+    avg(inside50) AS inside_50,
+    avg(inside90) AS inside_90,
+    avg(s.pinball_bps) AS loss,
+    avg(abs(error_bps)) AS mae
+FROM scored_forecasts AS s
+WHERE pair = ${{pair:singlequote}} AND {MADE}
+GROUP BY pair, horizon_s, model, model_version
+ORDER BY pair, horizon_s, skill DESC"""
+
+
+def stat(title: str, description: str, unit: str, source: str, expression: str, decimals: int) -> Panel:
+    """Give one figure of the chosen model over the range."""
+    sql = f"SELECT {expression}\nFROM {source}\nWHERE {ONE} AND {MADE}"
+    return Panel(title, description, unit, Kind.STAT, (sql,), width=4, height=4, decimals=decimals)
+
+
+STATS: Final = (
+    stat(
+        "Median",
+        "Price that the newest forecast in the range takes for the middle.",
+        "short",
+        "forecasts FINAL",
+        "argMax(q50, feature_open) AS median",
+        2,
+    ),
+    stat(
+        "Chance of a rise",
+        "Probability of a price above the base, of the newest forecast.",
+        "percentunit",
+        "forecasts FINAL",
+        "argMax(p_up, feature_open) AS chance",
+        1,
+    ),
+    stat(
+        "Skill",
+        "One minus the model's pinball loss over that of the volatility baseline, on the same rows; above 0 it is "
+        "better.",
+        "percentunit",
+        "scored_forecasts",
+        "1 - sum(pinball_bps) / nullIf(sum(baseline_pinball_bps), 0) AS skill",
+        2,
+    ),
+    stat(
+        "Inside 90 %",
+        "Share of outcomes between q05 and q95; 90 % was promised.",
+        "percentunit",
+        "scored_forecasts",
+        "avg(inside90) AS inside",
+        1,
+    ),
+    stat("Scored", "Outcomes in the range.", "short", "scored_forecasts", "count() AS scored", 0),
+    stat(
+        "Trusted",
+        "Share of forecasts that nothing stands against.",
+        "percentunit",
+        "forecasts FINAL",
+        "avg(trusted) AS share",
+        1,
+    ),
+)
+
+FORECASTS: Final = Dashboard(
+    uid="tickcast-forecasts",
+    title="tickcast Forecasts",
+    description="What was forecast, what happened, and how good it was. Scores count outcomes with trades only.",
+    variables=(
+        Variable(
+            "pair",
+            "Pair",
+            "Pairs with forecasts in the range",
+            "SELECT DISTINCT pair FROM forecasts WHERE $__timeFilter(feature_open) ORDER BY pair",
+            default="BTC/USD",
+        ),
+        Variable(
+            "horizon",
+            "Horizon (s)",
+            "How far ahead the price is forecast",
+            "SELECT DISTINCT toString(horizon_s) AS horizon FROM forecasts WHERE pair = ${pair:singlequote} "
+            "AND $__timeFilter(feature_open) ORDER BY toUInt32(horizon)",
+            default="60",
+        ),
+        Variable(
+            "model",
+            "Model",
+            "Models with forecasts in the range, the one in service first",
+            "SELECT model FROM forecasts WHERE pair = ${pair:singlequote} AND horizon_s = ${horizon} "
+            "AND $__timeFilter(feature_open) GROUP BY model ORDER BY max(feature_open) DESC, model",
+        ),
+    ),
+    items=(
+        *STATS,
+        Panel(
+            "Fan against outcome",
+            "The price quantiles at the time they were made for, and the price that came. Nine of ten outcomes belong "
+            "inside the outer band, half of them inside the inner one. Of several in a point the last one is drawn.",
+            "short",
+            Kind.LINES,
+            (FAN, OUTCOME),
+            width=24,
+            height=12,
+            decimals=2,
+            styles={
+                "q05": Style(BLUE, width=0),
+                "q25": Style(BLUE, width=0, fill_to="q05"),
+                "q50": Style(BLUE, dashed=True, fill_to="q25"),
+                "q75": Style(BLUE, width=0, fill_to="q50"),
+                "q95": Style(BLUE, width=0, fill_to="q75"),
+                "price": Style(ORANGE, width=2),
+            },
+        ),
+        Section("How good"),
+        Panel(
+            "Skill by hour",
+            "One minus pinball loss over that of the volatility baseline, for each model and version. Single hours "
+            "are noisy.",
+            "percentunit",
+            Kind.LINES,
+            (SKILL,),
+            decimals=1,
+            marks=((0, GREY),),
+        ),
+        Panel(
+            "Coverage by hour",
+            "Share of outcomes inside the inner and the outer band; 50 % and 90 % were promised.",
+            "percentunit",
+            Kind.LINES,
+            (COVERAGE,),
+            low=0,
+            high=1,
+            decimals=0,
+            marks=((0.5, GREEN), (0.9, BLUE)),
+            styles={"inside_50": Style(GREEN), "inside_90": Style(BLUE)},
+        ),
+        Panel(
+            "Calibration",
+            "Share of outcomes below each quantile beside what its name promises.",
+            "percentunit",
+            Kind.COLUMNS,
+            (CALIBRATION,),
+            low=0,
+            high=1,
+            decimals=1,
+            styles={"promised": Style(GREY), "seen": Style(BLUE)},
+        ),
+        Panel(
+            "Where outcomes fell",
+            "Share of outcomes between neighbouring quantiles. High ends: too narrow; high middle: too wide; "
+            "one-sided: shifted.",
+            "percentunit",
+            Kind.COLUMNS,
+            (WHERE_IT_FELL,),
+            low=0,
+            decimals=1,
+            styles={"promised": Style(GREY), "seen": Style(BLUE)},
+        ),
+        Panel(
+            "Loss by hour",
+            "Mean pinball loss over the five levels (bps of the price), and that of the baseline on the same rows.",
+            "none",
+            Kind.LINES,
+            (LOSS,),
+            low=0,
+            decimals=2,
+            styles={"model_loss": Style(BLUE), "baseline_loss": Style(GREY, dashed=True)},
+        ),
+        Panel(
+            "Width",
+            "Width of both bands, and the volatility they are scaled with (log return, bps).",
+            "none",
+            Kind.LINES,
+            (WIDTH,),
+            low=0,
+            decimals=1,
+            styles={"inner_90": Style(BLUE), "inner_50": Style(GREEN), "sigma": Style(ORANGE, dashed=True)},
+        ),
+        Section("Which model"),
+        Panel(
+            "Model age",
+            "Time since the first forecast of the version that serves. It grows until the next promotion.",
+            "s",
+            Kind.LINES,
+            (AGE,),
+            low=0,
+        ),
+        Panel(
+            "Trust",
+            "Forecasts in each point that nothing stands against, and the reasons of the others (one with two "
+            "reasons counts twice).",
+            "short",
+            Kind.BARS,
+            (TRUST,),
+            stacked=True,
+            styles={
+                "trusted": Style(GREEN),
+                "stale": Style(RED),
+                "model-expired": Style(ORANGE),
+                "drift": Style(PURPLE),
+                "warm-up": Style(GREY),
+                "synthetic": Style(BLUE),
+            },
+        ),
+        Panel(
+            "All models",
+            "Every horizon and version of the pair that was scored in the range. Loss and mean absolute error of "
+            "the median in bps.",
+            "short",
+            Kind.TABLE,
+            (LEAGUE,),
+            width=24,
+            height=9,
+            styles={
+                "horizon_s": Style(unit="s"),
+                "skill": Style(unit="percentunit", decimals=2),
+                "inside_50": Style(unit="percentunit", decimals=1),
+                "inside_90": Style(unit="percentunit", decimals=1),
+                "loss": Style(unit="none", decimals=2),
+                "mae": Style(unit="none", decimals=2),
+            },
+        ),
+    ),
+    start="now-6h",
+    end="now+15m",
+)
