@@ -11,10 +11,10 @@ from litestar import Litestar
 from litestar.config.compression import CompressionConfig
 from litestar.di import Provide
 
+from api.answers import UNCOMPRESSED
 from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
-from api.latest import UNCOMPRESSED
 from api.openapi import complete
 from api.problems import problem_plugin, unexpected
 from api.reference import openapi_config
