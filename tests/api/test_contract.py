@@ -11,7 +11,7 @@ import pytest
 from tests.api.contract import prove
 from tests.api.stack import Api
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.timeout(900)]  # 30 s on a quiet machine
 
 
 @pytest.fixture(params=[{}], ids=["anonymous"])
