@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,9 +13,10 @@ from urllib.parse import quote, urlencode
 import msgspec
 from litestar import Request, Response
 
-from api.formats import CSV, JSON, Format, encode, negotiated
+from api.formats import CSV, GZIP_FROM_BYTES, GZIP_LEVEL, JSON, Format, encode, negotiated, takes_gzip
 from api.messages import SIMULATED
 from api.problems import bad_parameter, not_acceptable, unknown_pair
+from api.store import in_thread
 from api.times import MAX_MS, now_ms, parse_ms, rfc3339
 from api.tokens import BadTokenError, cursor, read_cursor
 from tables.clickhouse import queries
@@ -28,6 +30,7 @@ __all__ = [
     "CHANGING",
     "NEXT_HEADER",
     "SOURCE_HEADER",
+    "UNCOMPRESSED",
     "VARY",
     "History",
     "Window",
@@ -45,6 +48,8 @@ __all__ = [
 SOURCE_HEADER: Final = "X-Tickcast-Source"
 NEXT_HEADER: Final = "X-Next-Cursor"
 AS_OF_HEADER: Final = "X-Tickcast-As-Of"
+UNCOMPRESSED: Final = "no_compression"
+"""Key of the routes that compress for themselves, which Litestar leaves alone."""
 VARY: Final = "Accept, Accept-Encoding"
 CHANGING: Final = "private, no-cache"
 """Keep it, but ask each time whether it still holds. `private`: what a key may see is not for shared caches."""
@@ -155,10 +160,14 @@ async def history(request: AnyRequest, context: ApiContext, asked: History) -> R
         again = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
         query = urlencode([*again, ("cursor", page.next)], quote_via=quote, safe="/")
         headers |= {NEXT_HEADER: page.next, "Link": f'<{request.scope["path"]}?{query}>; rel="next"'}
-    if kind == JSON:
-        return answer(request, {asked.name: msgspec.Raw(page.rows), "next": page.next}, labels, headers)
-    tag = weak_tag(kind, *labels, page.next or "", page.rows)
-    return _sent(request, page.rows, kind, tag, {SOURCE_HEADER: ",".join(labels), **headers})
+
+    def finished() -> Response[bytes]:
+        if kind == JSON:
+            return answer(request, {asked.name: msgspec.Raw(page.rows), "next": page.next}, labels, headers)
+        tag = weak_tag(kind, *labels, page.next or "", page.rows)
+        return _sent(request, page.rows, kind, tag, {SOURCE_HEADER: ",".join(labels), **headers})
+
+    return await in_thread(finished)  # zlib works without the GIL: megabytes must not hold up the others
 
 
 def _read_page(client: Client, asked: History, kind: Format) -> _Page:
@@ -188,6 +197,9 @@ def _sent(request: AnyRequest, body: bytes, kind: Format, tag: str, headers: dic
         headers[AS_OF_HEADER] = rfc3339(now_ms())
     if matches(request.headers.get("if-none-match"), tag):
         return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers, media_type=kind)
+    if takes_gzip(request.headers.get("accept-encoding")) and len(body) >= GZIP_FROM_BYTES:
+        body = gzip.compress(body, GZIP_LEVEL)
+        headers["Content-Encoding"] = "gzip"
     # Litestar adds the charset to any text.
     return Response(body, headers=headers, media_type=f"{CSV}; header=present" if kind == CSV else kind)
 

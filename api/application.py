@@ -12,11 +12,11 @@ from litestar.config.compression import CompressionConfig
 from litestar.di import Provide
 
 from api.access.reference import document_access
+from api.answers import UNCOMPRESSED
 from api.asyncapi import FEED_PAGES
 from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
-from api.latest import UNCOMPRESSED
 from api.openapi import complete
 from api.problems import problem_plugin, unexpected
 from api.reference import openapi_config

@@ -175,8 +175,8 @@ _STRUCTS: Final[dict[str, msgspec.Struct]] = {
     "/v1/models": Models(*_HEAD, [_MODEL]),
     "/v1/quality": Qualities(*_HEAD, 86_400, [_QUALITY]),
 }
-BODIES: Final[dict[str, Any]] = {path: msgspec.to_builtins(body) for path, body in _STRUCTS.items()}
-"""JSON answer by path."""
+BODIES: Final = {path: msgspec.Raw(msgspec.json.encode(body)) for path, body in _STRUCTS.items()}
+"""JSON answer by path, encoded: Litestar would drop the nulls of a dictionary."""
 CSV_BODIES: Final[dict[str, list[Any]]] = {
     "/v1/candles": [_CANDLE],
     "/v1/features": [_FEATURES],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -16,13 +17,29 @@ import msgspec
 
 from tables.features import FEATURE_NAMES
 
-__all__ = ["ARROW", "CSV", "FORMATS", "JSON", "Format", "arrow", "as_csv", "encode", "negotiated"]
+__all__ = [
+    "ARROW",
+    "CSV",
+    "FORMATS",
+    "GZIP_FROM_BYTES",
+    "GZIP_LEVEL",
+    "JSON",
+    "Format",
+    "arrow",
+    "as_csv",
+    "encode",
+    "negotiated",
+    "takes_gzip",
+]
 
 Format = Literal["application/json", "text/csv", "application/vnd.apache.arrow.stream"]
 JSON: Final[Format] = "application/json"
 CSV: Final[Format] = "text/csv"
 ARROW: Final[Format] = "application/vnd.apache.arrow.stream"
 FORMATS: Final[tuple[Format, ...]] = (JSON, CSV, ARROW)
+GZIP_LEVEL: Final = 5
+GZIP_FROM_BYTES: Final = 500
+"""Smaller bodies are sent as they are (bytes)."""
 VALUES: Final = "values"
 _UNITS: Final = {"_ms": "ms", "_s": "s", "_bps": "bps"}
 _ACCEPT_MAX: Final = 1_000
@@ -36,6 +53,13 @@ def negotiated(accept: str) -> Format | None:
     liked = {kind: _quality(kind, ranges) for kind in FORMATS}
     best = max(FORMATS, key=liked.__getitem__)
     return best if liked[best] > 0 else None
+
+
+@lru_cache(256)
+def takes_gzip(accept_encoding: str | None) -> bool:
+    """Tell whether a client can read gzip (RFC 9110, 12.5.3)."""
+    ranges = dict(_range(part) for part in (accept_encoding or "")[:_ACCEPT_MAX].split(","))
+    return ranges.get("gzip", ranges.get("*", 0.0)) > 0
 
 
 def _range(text: str) -> tuple[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -13,6 +13,7 @@ import msgspec
 from litestar import MediaType, Response
 
 from api.answers import CHANGING, SOURCE_HEADER, VARY, matches, weak_tag
+from api.formats import GZIP_FROM_BYTES, GZIP_LEVEL, takes_gzip
 from api.messages import SIMULATED
 from api.rows import forecast_row
 from api.schemas import LatestForecasts
@@ -21,15 +22,12 @@ from api.times import now_ms, rfc3339
 if TYPE_CHECKING:
     from api.views import MarketView
 
-__all__ = ["UNCOMPRESSED", "Answer", "Latest"]
+__all__ = ["Answer", "Latest"]
 
-UNCOMPRESSED: Final = "no_compression"
-"""Key of the routes that compress for themselves."""
 FRESH_MS: Final = 100
 """For so long `as_of` may stand while nothing changes (ms); a change shows at once."""
 KEPT_MAX: Final = 1_000
 """Answers kept: one for each pair and horizon that is asked for (count)."""
-GZIP_FROM_BYTES: Final = 500
 _Asked = tuple[str | None, int | None]
 
 
@@ -48,13 +46,13 @@ class Answer:
     @cached_property
     def gzipped(self) -> bytes:
         """The body as gzip, made when first asked for."""
-        return gzip.compress(self.body, 5)
+        return gzip.compress(self.body, GZIP_LEVEL)
 
     def response(self, accept_encoding: str | None, if_none_match: str | None) -> Response[bytes]:
         """Give it to one client."""
         if if_none_match is not None and matches(if_none_match, self.headers["ETag"]):
             return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=self.headers, media_type=MediaType.JSON)
-        if accept_encoding is not None and "gzip" in accept_encoding and len(self.body) >= GZIP_FROM_BYTES:
+        if takes_gzip(accept_encoding) and len(self.body) >= GZIP_FROM_BYTES:
             headers = {**self.headers, "Content-Encoding": "gzip"}
             return Response(self.gzipped, headers=headers, media_type=MediaType.JSON)
         return Response(self.body, headers=self.headers, media_type=MediaType.JSON)
@@ -63,14 +61,15 @@ class Answer:
 class Latest:
     """Answers of one view."""
 
-    def __init__(self, view: MarketView, label: str) -> None:
+    def __init__(self, view: MarketView, label: str, clock: Callable[[], int] = now_ms) -> None:
         self._view = view
         self._label = label
+        self._clock = clock
         self._kept: dict[_Asked, Answer] = {}
 
     def of(self, pair: str | None, horizon_s: int | None, *, stale: bool) -> Answer:
         """Give the newest forecasts, of one pair or horizon where they are named."""
-        at_ms = now_ms()
+        at_ms = self._clock()
         known = self._kept.get((pair, horizon_s))
         if (
             known is not None

@@ -14,8 +14,8 @@ from litestar import Request, Response, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.params import PathParameter
 
-from api.answers import matches, weak_tag
-from api.latest import UNCOMPRESSED
+from api.answers import UNCOMPRESSED, matches, weak_tag
+from api.formats import takes_gzip
 
 __all__ = ["POLICY", "AssetName", "asset_url", "documentation_router"]
 
@@ -60,7 +60,7 @@ def asset(request: Request[Any, Any, Any], name: Annotated[str, PathParameter()]
     if matches(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers, media_type=media_type)
     body = _compressed(name)
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if takes_gzip(request.headers.get("accept-encoding")):
         headers["Content-Encoding"] = "gzip"
     else:
         body = gzip.decompress(body)
@@ -80,6 +80,7 @@ if (window.SwaggerUIBundle) {
 } else if (window.Scalar) {
   Scalar.createApiReference("#page", {
     url, withDefaultFonts: false, telemetry: false, agent: { disabled: true }, hideClientButton: true,
+    showDeveloperTools: "never", mcp: { disabled: true },
   });
 }
 """

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from api.schemas import ErrorRow, ForecastRow
 from api.tokens import forecast_id
-
-if TYPE_CHECKING:
-    from tables.records import Forecast, Scored
+from tables.records import Forecast, Scored
 
 __all__ = ["error_row", "forecast_row"]
 
@@ -22,4 +18,4 @@ def forecast_row(row: Forecast) -> ForecastRow:
 
 def error_row(row: Scored) -> ErrorRow:
     """Give a scored forecast its name."""
-    return ErrorRow(*(*msgspec.structs.astuple(row), forecast_id(row)))
+    return ErrorRow(*(*(getattr(row, name) for name in Scored.__struct_fields__), forecast_id(row)))

@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
-from api.answers import SOURCE_HEADER
+from litestar import Router
+
+from api.answers import SOURCE_HEADER, UNCOMPRESSED
 from api.routes.accuracy import accuracy
 from api.routes.candles import candles
 from api.routes.errors import errors
@@ -15,7 +17,7 @@ from api.routes.reports import model_report
 
 __all__ = ["ROUTES", "SOURCE_HEADER"]
 
-ROUTES: Final[list[Any]] = [
+_DATA: Final[list[Any]] = [
     pairs,
     candles,
     features,
@@ -25,6 +27,6 @@ ROUTES: Final[list[Any]] = [
     errors,
     accuracy,
     models,
-    model_report,
     quality,
 ]
+ROUTES: Final[list[Any]] = [Router("/", route_handlers=_DATA, opt={UNCOMPRESSED: True}), model_report]

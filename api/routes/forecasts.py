@@ -9,7 +9,6 @@ from litestar.params import PathParameter
 
 from api.answers import History, after, answer, history, known, sources, window_of
 from api.context import ApiContext
-from api.latest import UNCOMPRESSED
 from api.problems import NO_FORECAST, NOT_FOUND, no_forecast
 from api.routes.parameters import (
     Cursor,
@@ -46,7 +45,6 @@ Id = Annotated[
     tags=["forecasts"],
     responses=json_answers(LatestForecasts, "By pair and horizon.", (404, NOT_FOUND)),
     summary="Newest forecast of each pair and horizon",
-    opt={UNCOMPRESSED: True},
 )
 async def latest_forecasts(
     request: Request[Any, Any, Any],

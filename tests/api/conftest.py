@@ -15,7 +15,10 @@ from redpanda.settings import BrokerSettings
 from tables.clickhouse import migrate
 from tables.clickhouse.client import connect
 from tables.clickhouse.settings import StoreSettings
+from tests.api.seeded import PAIR, seed
 from tests.api.stack import Api, Topics, running_api
+from tests.support.samples import forecast
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +66,20 @@ def api(
     with running_api(tmp_path_factory.mktemp("api"), api_broker.url, store_settings) as running:
         running.wait_ready()
         yield running
+
+
+@pytest.fixture(scope="module")
+def seeded(
+    tmp_path_factory: pytest.TempPathFactory, api_broker: LocalBroker, store_settings: StoreSettings
+) -> Iterator[Api]:
+    """An API whose every list has rows."""
+    home = tmp_path_factory.mktemp("seeded")
+    seed(store_settings, home)
+    with running_api(home, api_broker.url, store_settings) as api, Topics(api_broker.url) as topics:
+        topics.put("forecasts", [forecast(index, PAIR, horizon_s) for index in range(3) for horizon_s in (60, 300)])
+        api.wait_ready()
+        wait_for(lambda: PAIR in api.context.view.pairs())
+        yield api
 
 
 @pytest.fixture

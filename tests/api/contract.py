@@ -31,7 +31,7 @@ def prove(
     examples: int,
     headers: Mapping[str, str] | None = None,
     seed: int = 1,
-    timeout_s: int = 240,
+    timeout_s: int = 800,
 ) -> str:
     """Ask every operation in all ways that the document allows, and in some that it does not; gives the report.
 

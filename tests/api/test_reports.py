@@ -58,14 +58,17 @@ def test_registry_that_is_away_is_503(reporting: Api, monkeypatch: pytest.Monkey
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"not a database" * 100)
     monkeypatch.setenv("TICKCAST_MLFLOW_URI", f"sqlite:///{broken}")
-    answer = reporting.get("/v1/models/300/report")
-    assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) > 0
+    for path in ("/v1/models/300/report", "/v1/models"):
+        answer = reporting.get(path)
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
 
 
 def test_the_api_process_loads_neither_mlflow_nor_catboost() -> None:
     code = (
         "import sys; from pathlib import Path; from api.routes.reports import _read; import api.server; "
+        "from ml.registered import registered; from ml.settings import MlSettings; "
+        "registered(MlSettings(home=Path(sys.argv[1]))); "
         "_read(Path(sys.argv[1]), 300, 'champion'); "
         "print([name for name in ('mlflow', 'catboost', 'pandas', 'optuna', 'plotly') if name in sys.modules])"
     )
