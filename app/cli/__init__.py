@@ -10,6 +10,7 @@ import typer
 from app.cli import (
     backtests,
     checks,
+    feature_reads,
     keys,
     models,
     proofs,
@@ -53,6 +54,7 @@ cli.add_typer(topics.cli, name="topics")
 cli.add_typer(stores.cli, name="store")
 cli.add_typer(states.cli, name="state")
 cli.add_typer(risingwave.cli, name="risingwave")
+cli.add_typer(feature_reads.cli, name="features")
 cli.add_typer(models.cli, name="models")
 cli.add_typer(keys.cli, name="keys")
 cli.add_typer(proofs.cli, name="check")
