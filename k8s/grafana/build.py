@@ -211,7 +211,7 @@ def _properties(style: Style, one: Panel) -> list[d.DynamicConfigValue]:
         found["color"] = {"mode": "fixed", "fixedColor": style.color}
     if one.kind in {Kind.LINES, Kind.CANDLES}:
         found["custom.lineWidth"] = style.width
-        found["custom.fillOpacity"] = 15 if style.fill_to else 60 if style.bars else 0
+        found["custom.fillOpacity"] = style.opacity if style.fill_to else 60 if style.bars else 0
         if style.fill_to:
             found["custom.fillBelowTo"] = style.fill_to
         if style.dashed:

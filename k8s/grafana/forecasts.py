@@ -14,6 +14,8 @@ ANY_MODEL: Final = "pair = ${pair:singlequote} AND horizon_s = ${horizon}"
 # The bound on feature_open lets the store skip whole months; no horizon is as long as a day.
 MADE: Final = "feature_open BETWEEN $__fromTime - INTERVAL 1 DAY AND $__toTime AND $__timeFilter(target_time)"
 HOURLY: Final = "toStartOfInterval(toDateTime(target_time), INTERVAL greatest($__interval_s, 3600) SECOND) AS time"
+ENOUGH: Final = 10
+"""Outcomes below which an hour is not drawn: the one that has just begun (count)."""
 
 FAN: Final = f"""SELECT time, fan.1 AS q05, fan.2 AS q25, fan.3 AS q50, fan.4 AS q75, fan.5 AS q95
 FROM
@@ -38,10 +40,11 @@ ORDER BY time"""
 SKILL: Final = f"""SELECT
     {HOURLY},
     concat(model, ' ', model_version) AS name,
-    1 - sum(pinball_bps) / nullIf(sum(baseline_pinball_bps), 0) AS skill
+    1 - sum(pinball_bps) / nullIf(sum(baseline_pinball_bps), 0) AS Value
 FROM scored_forecasts
 WHERE {ANY_MODEL} AND {MADE}
 GROUP BY time, name
+HAVING count() >= {ENOUGH}
 ORDER BY time, name"""
 
 COVERAGE: Final = f"""SELECT
@@ -51,6 +54,7 @@ COVERAGE: Final = f"""SELECT
 FROM scored_forecasts
 WHERE {ONE} AND {MADE}
 GROUP BY time
+HAVING count() >= {ENOUGH}
 ORDER BY time"""
 
 CALIBRATION: Final = f"""SELECT
@@ -86,6 +90,7 @@ LOSS: Final = f"""SELECT
 FROM scored_forecasts AS s
 WHERE {ONE} AND {MADE}
 GROUP BY time
+HAVING count() >= {ENOUGH}
 ORDER BY time"""
 
 WIDTH: Final = f"""SELECT
@@ -101,7 +106,7 @@ ORDER BY time"""
 TRUST: Final = f"""SELECT
     $__timeInterval(target_time) AS time,
     arrayJoin(if(trusted, ['trusted'], if(empty(reasons), ['unknown'], arrayMap(x -> toString(x), reasons)))) AS reason,
-    count() AS forecasts
+    count() AS Value
 FROM forecasts FINAL
 WHERE {ANY_MODEL} AND {MADE}
 GROUP BY time, reason
@@ -110,7 +115,7 @@ ORDER BY time, reason"""
 AGE: Final = f"""SELECT
     $__timeInterval(feature_open) AS time,
     concat(model, ' ', model_version) AS name,
-    max(dateDiff('second', first_bar, feature_open)) AS age
+    max(dateDiff('second', first_bar, feature_open)) AS Value
 FROM forecasts
 INNER JOIN model_versions USING (pair, horizon_s, model, model_version)
 WHERE {ANY_MODEL} AND $__timeFilter(feature_open)
@@ -146,7 +151,7 @@ STATS: Final = (
         "Price that the newest forecast in the range takes for the middle.",
         "short",
         "forecasts FINAL",
-        "argMax(q50, feature_open) AS median",
+        "argMaxOrNull(q50, feature_open) AS median",
         2,
     ),
     stat(
@@ -154,7 +159,7 @@ STATS: Final = (
         "Probability of a price above the base, of the newest forecast.",
         "percentunit",
         "forecasts FINAL",
-        "argMax(p_up, feature_open) AS chance",
+        "argMaxOrNull(p_up, feature_open) AS chance",
         1,
     ),
     stat(
@@ -171,7 +176,7 @@ STATS: Final = (
         "Share of outcomes between q05 and q95; 90 % was promised.",
         "percentunit",
         "scored_forecasts",
-        "avg(inside90) AS inside",
+        "avgOrNull(inside90) AS inside",
         1,
     ),
     stat("Scored", "Outcomes in the range.", "short", "scored_forecasts", "count() AS scored", 0),
@@ -180,7 +185,7 @@ STATS: Final = (
         "Share of forecasts that nothing stands against.",
         "percentunit",
         "forecasts FINAL",
-        "avg(trusted) AS share",
+        "avgOrNull(trusted) AS share",
         1,
     ),
 )
@@ -227,10 +232,10 @@ FORECASTS: Final = Dashboard(
             decimals=2,
             styles={
                 "q05": Style(BLUE, width=0),
-                "q25": Style(BLUE, width=0, fill_to="q05"),
-                "q50": Style(BLUE, dashed=True, fill_to="q25"),
-                "q75": Style(BLUE, width=0, fill_to="q50"),
-                "q95": Style(BLUE, width=0, fill_to="q75"),
+                "q25": Style(BLUE, width=0, fill_to="q05", opacity=12),
+                "q50": Style(BLUE, dashed=True, fill_to="q25", opacity=30),
+                "q75": Style(BLUE, width=0, fill_to="q50", opacity=30),
+                "q95": Style(BLUE, width=0, fill_to="q75", opacity=12),
                 "price": Style(ORANGE, width=2),
             },
         ),

@@ -97,12 +97,12 @@ MARKET: Final = Dashboard(
         Variable("period", "Period", "Period of the indicators (bars)", values=tuple(map(str, PERIODS)), default="14"),
     ),
     items=(
-        stat("Close", "Close of the newest bar in the range.", "short", "argMax(close, open_time) AS close", 2),
+        stat("Close", "Close of the newest bar in the range.", "short", "argMaxOrNull(close, open_time) AS close", 2),
         stat(
             "Change",
             "Close of the newest bar against the open of the first one in the range.",
             "percentunit",
-            "argMax(close, open_time) / argMin(open, open_time) - 1 AS change",
+            "argMaxOrNull(close, open_time) / argMinOrNull(open, open_time) - 1 AS change",
             2,
         ),
         stat("Volume", "Base currency traded in the range.", "short", "sum(volume) AS traded", 1),

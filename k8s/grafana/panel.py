@@ -26,12 +26,14 @@ PROMETHEUS: Final = "tickcast-prometheus"
 """Uids of the two data sources (provisioning/datasources)."""
 COLUMNS: Final = 24
 """Width of Grafana's grid."""
+LEAST_S: Final = {"1m": 60, "5m": 300, "15m": 900}
 
 
 class Kind(Enum):
     """How a panel is drawn, and with it what its SQL must give.
 
-    `CANDLES`, `LINES`, `BARS`: first column a time, then numbers, or one name and one number (a series for each name).
+    `CANDLES`, `LINES`, `BARS`: first column a time, then numbers; or a name and a number called `Value`, which makes a
+    series of each name (by any other name Grafana would put that before the series', and no style would find it).
     `STAT`: one row of numbers. `COLUMNS`: first column a name, then numbers. `TABLE`: anything.
     """
 
@@ -58,6 +60,8 @@ class Style:
     bars: bool = False
     fill_to: str = ""
     """Name of the series down to which the area is filled."""
+    opacity: int = 15
+    """Of that area (percent)."""
     unit: str = ""
     decimals: int | None = None
 
@@ -91,7 +95,12 @@ class Panel:
     styles: dict[str, Style] = field(default_factory=dict)
     stacked: bool = False
     min_interval: str = "1m"
-    """A point is never shorter than this."""
+    """A point is never shorter than this: one of `LEAST_S`."""
+
+    @property
+    def least_s(self) -> int:
+        """Length of the shortest point (s)."""
+        return LEAST_S[self.min_interval]
 
 
 @dataclass(frozen=True)

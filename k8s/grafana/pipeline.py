@@ -24,19 +24,19 @@ PAIRS: Final = Variable(
 TRADES: Final = f"""SELECT
     $__timeInterval(open_time) AS time,
     pair,
-    sum(trades) / $__interval_s AS trades_per_s
+    sum(trades) / $__interval_s AS Value
 FROM candles FINAL
 WHERE timeframe = '1m' AND {CHOSEN} AND $__timeFilter(open_time)
 GROUP BY time, pair
 ORDER BY time, pair"""
 
 
-def per_minute(what: str, table: str, time: str, series: str, more: str = "") -> str:
+def per_minute(table: str, time: str, series: str, more: str = "") -> str:
     """Count rows of a table in each point, scaled to a minute."""
     return f"""SELECT
     $__timeInterval({time}) AS time,
     {series} AS series,
-    count() * 60 / $__interval_s AS {what}
+    count() * 60 / $__interval_s AS Value
 FROM {table} FINAL
 WHERE {CHOSEN} AND $__timeFilter({time}){more}
 GROUP BY time, series
@@ -45,7 +45,7 @@ ORDER BY time, series"""
 
 FRESH: Final = f"""SELECT
     $__timeInterval(made_at) AS time,
-    quantile(0.5)(late_s) AS half,
+    quantile(0.5)(late_s) AS p50,
     quantile(0.99)(late_s) AS p99
 FROM
 (
@@ -58,7 +58,7 @@ ORDER BY time"""
 
 SCORED: Final = f"""SELECT
     $__timeInterval(scored_at) AS time,
-    quantile(0.5)(late_s) AS half,
+    quantile(0.5)(late_s) AS p50,
     quantile(0.99)(late_s) AS p99
 FROM
 (
@@ -98,7 +98,7 @@ ORDER BY pair"""
 LETTERS: Final = """SELECT
     $__timeInterval(at) AS time,
     concat(stage, ': ', reason) AS series,
-    count() AS letters
+    count() AS Value
 FROM dead_letters FINAL
 WHERE $__timeFilter(at)
 GROUP BY time, series
@@ -191,30 +191,34 @@ PIPELINE: Final = Dashboard(
             Kind.LINES,
             (TRADES,),
             low=0,
+            min_interval="5m",
         ),
         Panel(
             "Candles per minute",
-            "Closed candles in the store by length. One a minute for each pair at 1m; less is a hole.",
+            "Closed minutes in the store by pair: one a minute for each, so the pile is as high as there are pairs.",
             "short",
-            Kind.LINES,
-            (per_minute("candles", "candles", "open_time", "timeframe"),),
-            low=0,
+            Kind.BARS,
+            (per_minute("candles", "open_time", "pair", " AND timeframe = '1m'"),),
+            stacked=True,
+            min_interval="5m",
         ),
         Panel(
             "Forecasts per minute",
-            "Forecasts in the store by horizon (s).",
+            "Forecasts in the store by horizon (s): one a minute for each pair.",
             "short",
-            Kind.LINES,
-            (per_minute("forecasts", "forecasts", "made_at", "toString(horizon_s)"),),
-            low=0,
+            Kind.BARS,
+            (per_minute("forecasts", "made_at", "concat(toString(horizon_s), ' s')"),),
+            stacked=True,
+            min_interval="5m",
         ),
         Panel(
             "Outcomes per minute",
             "Scored forecasts in the store by horizon (s).",
             "short",
-            Kind.LINES,
-            (per_minute("outcomes", "forecast_errors", "scored_at", "toString(horizon_s)"),),
-            low=0,
+            Kind.BARS,
+            (per_minute("forecast_errors", "scored_at", "concat(toString(horizon_s), ' s')"),),
+            stacked=True,
+            min_interval="5m",
         ),
         Section("Freshness"),
         Panel(
@@ -225,7 +229,7 @@ PIPELINE: Final = Dashboard(
             (FRESH,),
             low=0,
             decimals=2,
-            styles={"half": Style(BLUE), "p99": Style(ORANGE)},
+            styles={"p50": Style(BLUE), "p99": Style(ORANGE)},
         ),
         Panel(
             "Target to score",
@@ -235,7 +239,7 @@ PIPELINE: Final = Dashboard(
             (SCORED,),
             low=0,
             decimals=2,
-            styles={"half": Style(BLUE), "p99": Style(ORANGE)},
+            styles={"p50": Style(BLUE), "p99": Style(ORANGE)},
         ),
         Panel(
             "Age of the newest",

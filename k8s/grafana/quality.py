@@ -16,7 +16,7 @@ FOUND: Final = f"{CHOSEN} AND $__timeFilter(found_at)"
 HOLES: Final = f"""SELECT
     $__timeInterval(found_at) AS time,
     state,
-    count() AS holes
+    count() AS Value
 FROM holes FINAL
 WHERE {FOUND}
 GROUP BY time, state
@@ -32,7 +32,7 @@ LIMIT 50"""
 MISSING: Final = f"""SELECT
     $__timeInterval(open_time) AS time,
     pair,
-    sum(lost) AS missing
+    sum(lost) AS Value
 FROM
 (
     SELECT
@@ -56,12 +56,12 @@ GROUP BY time, pair
 ORDER BY time, pair"""
 
 
-def share(expression: str, name: str) -> str:
+def share(expression: str) -> str:
     """Give a share of the minutes of each pair in each point."""
     return f"""SELECT
     $__timeInterval(open_time) AS time,
     pair,
-    {expression} AS {name}
+    {expression} AS Value
 FROM candles FINAL
 WHERE {MINUTES}
 GROUP BY time, pair
@@ -71,7 +71,7 @@ ORDER BY time, pair"""
 ABSENT: Final = f"""SELECT
     $__timeInterval(open_time) AS time,
     pair,
-    countIf(dateDiff('minute', previous, open_time) > 1) AS gaps
+    countIf(dateDiff('minute', previous, open_time) > 1) AS Value
 FROM
 (
     SELECT pair, open_time, lagInFrame(open_time, 1, open_time) OVER (PARTITION BY pair ORDER BY open_time) AS previous
@@ -160,6 +160,7 @@ QUALITY: Final = Dashboard(
             Kind.LINES,
             (MISSING,),
             low=0,
+            min_interval="5m",
         ),
         Panel(
             "Holes",
@@ -175,7 +176,8 @@ QUALITY: Final = Dashboard(
             "Share of minutes that late trades have corrected: they were accepted.",
             "percentunit",
             Kind.LINES,
-            (share("countIf(revision > 0) / count()", "corrected"),),
+            (share("countIf(revision > 0) / count()"),),
+            min_interval="15m",
             low=0,
             decimals=1,
         ),
@@ -203,7 +205,8 @@ QUALITY: Final = Dashboard(
             "Share of synthetic candles.",
             "percentunit",
             Kind.LINES,
-            (share("countIf(synthetic) / count()", "synthetic"),),
+            (share("countIf(synthetic) / count()"),),
+            min_interval="15m",
             low=0,
             high=1,
             decimals=0,
@@ -213,7 +216,8 @@ QUALITY: Final = Dashboard(
             "Share of minutes that no later trade has closed: the pair or the feed was silent.",
             "percentunit",
             Kind.LINES,
-            (share("countIf(closed_by = 'timer') / count()", "by_timer"),),
+            (share("countIf(closed_by = 'timer') / count()"),),
+            min_interval="15m",
             low=0,
             high=1,
             decimals=0,
@@ -225,7 +229,7 @@ QUALITY: Final = Dashboard(
             Kind.LINES,
             (ABSENT,),
             low=0,
-            styles={"gaps": Style(RED)},
+            min_interval="5m",
         ),
         Panel(
             "Minutes by source",
@@ -236,7 +240,7 @@ QUALITY: Final = Dashboard(
                 f"""SELECT
     $__timeInterval(open_time) AS time,
     source,
-    count() / sum(count()) OVER (PARTITION BY time) AS minutes
+    count() / sum(count()) OVER (PARTITION BY time) AS Value
 FROM candles FINAL
 WHERE {MINUTES}
 GROUP BY time, source
@@ -245,6 +249,7 @@ ORDER BY time, source""",
             stacked=True,
             low=0,
             high=1,
+            min_interval="15m",
             styles={"kraken": Style(GREEN), "sim": Style(GREY), "replay": Style(BLUE)},
         ),
         Panel(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from redpanda.local.checks import free_port
 from redpanda.settings import BrokerSettings
 from redpanda.topics import NEWS, TRADES
 from tables.records import Trade
-from tests.support.pages import ask
+from tests.support.pages import ask, page
 from tests.support.waiting import wait_for
 from tests.support.worker import ROOT, Worker, own_broker
 
@@ -102,6 +103,11 @@ def test_ready_only_after_recovery_and_live_from_the_start(
         worker.start()
         wait_for(is_ready, 60)
         wait_for(worker.is_drained, 60)
+        told = page(port, "/metrics")
+        assert 'tickcast_worker_records_total{what="trades"} 200.0' in told
+        assert 'tickcast_worker_phase{phase="live"} 1.0' in told
+        lags = re.findall(r'^tickcast_worker_lag_records\{.*topic="trades"\} (\S+)$', told, re.MULTILINE)
+        assert {float(lag) for lag in lags} == {0.0}
         # At rest for longer than the limit: nothing to do is no stall.
         rested_s = time.monotonic()
         wait_for(lambda: time.monotonic() - rested_s > float(STALL_S) + 2, 20)

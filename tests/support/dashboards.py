@@ -121,7 +121,8 @@ class Asked(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.board.uid.removeprefix('tickcast-')}: {self.panel.title} {'ABCDEF'[self.number]}"
+        number = self.board.panels.index(self.panel)  # titles repeat
+        return f"{self.board.uid.removeprefix('tickcast-')} {number}: {self.panel.title} {'ABCDEF'[self.number]}"
 
 
 def seed(client: Client, minutes: int, pairs: Sequence[str] = PAIRS) -> None:
@@ -185,9 +186,9 @@ def chosen(board: Dashboard) -> dict[str, Choice]:
 def queries(days: float) -> Iterator[Asked]:
     """Give every panel query over the last days before `END_S`, as a panel a thousand points wide asks it."""
     from_s = END_S - int(days * 86_400)
-    when = Range(from_s, END_S, points_s(from_s, END_S))
     for board in BOARDS:
         for panel in board.panels:
+            when = Range(from_s, END_S, points_s(from_s, END_S, panel.least_s))
             for number, sql in enumerate(panel.sql):
                 yield Asked(board, panel, number, expand(sql, when, chosen(board), EVERYTHING))
 

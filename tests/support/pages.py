@@ -1,4 +1,4 @@
-"""Asking a health page, also one that says no."""
+"""Asking a page of a process, also one that says no."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-__all__ = ["ask"]
+__all__ = ["ask", "page"]
 
 
 def ask(port: int, path: str, timeout_s: float = 2.0) -> tuple[int, dict[str, Any]]:
@@ -20,3 +20,10 @@ def ask(port: int, path: str, timeout_s: float = 2.0) -> tuple[int, dict[str, An
             return refused.code, json.load(refused)
     except OSError:
         return 0, {}
+
+
+def page(port: int, path: str, timeout_s: float = 10.0) -> str:
+    """Give the text of a page that is there."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=timeout_s) as answer:
+        text: str = answer.read().decode()
+        return text
