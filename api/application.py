@@ -13,6 +13,7 @@ from litestar.di import Provide
 from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
+from api.page.routes import PAGE
 from api.problems import problem_plugin, unexpected
 from api.reference import openapi_config
 from api.reports import model_report
@@ -47,7 +48,7 @@ def create_app(context: ApiContext) -> Litestar:
         return context
 
     return Litestar(
-        route_handlers=[*ROUTES, model_report, *HEALTH, feed_socket],
+        route_handlers=[*ROUTES, model_report, *HEALTH, *PAGE, feed_socket],
         dependencies={"context": Provide(provide_context, sync_to_thread=False)},
         lifespan=[background],
         plugins=[problem_plugin()],

@@ -124,7 +124,7 @@ def test_unknown_route_and_wrong_method_are_problems(api: Api) -> None:
 
 
 def test_index_links_lead_somewhere(api: Api) -> None:
-    body = api.get("/").json()
+    body = api.get("/v1").json()
     assert body["simulated"] is True
     for name, link in body["links"].items():
         if "WebSocket" not in name:
@@ -142,7 +142,7 @@ def test_openapi_document_lists_every_route_and_its_references_resolve(api: Api)
         "/v1/models/{horizon_s}/report",
         "/health/live",
         "/health/ready",
-        "/",
+        "/v1",
     }
     assert set(document["paths"]) == routes
     operations = [operation for item in document["paths"].values() for operation in item.values()]
