@@ -18,6 +18,7 @@ from api.context import ApiContext
 from api.conversation import HEARTBEAT_S
 from api.health import HEALTH
 from api.openapi import complete
+from api.page.routes import PAGE
 from api.problems import problem_plugin, unexpected
 from api.reference import openapi_config
 from api.routes import ROUTES
@@ -51,7 +52,7 @@ def create_app(context: ApiContext) -> Litestar:
         return context
 
     app = Litestar(
-        route_handlers=[*ROUTES, *HEALTH, *FEED_PAGES, feed_socket],
+        route_handlers=[*ROUTES, *HEALTH, *FEED_PAGES, *PAGE, feed_socket],
         dependencies={"context": Provide(provide_context, sync_to_thread=False)},
         lifespan=[background],
         plugins=[problem_plugin()],

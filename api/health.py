@@ -56,6 +56,7 @@ async def index(context: NamedDependency[ApiContext]) -> Response[Index]:
     """Links to everything else."""
     label = context.settings.label
     links = {
+        "live page": "/",
         "latest forecasts": "/v1/forecasts/latest",
         "forecasts": "/v1/forecasts?pair=BTC/USD&limit=10",
         "candles": "/v1/candles?pair=BTC/USD&timeframe=1m&limit=10",

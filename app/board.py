@@ -232,7 +232,7 @@ def _sentence(row: dict[str, Any]) -> str:
 
 
 def _hints(snapshot: Snapshot) -> RenderableType:
-    links = f"{snapshot.api_url}/v1/forecasts/latest   docs {snapshot.api_url}/schema" if snapshot.api_url else ""
+    links = f"live page {snapshot.api_url}/   API docs {snapshot.api_url}/schema" if snapshot.api_url else ""
     return Group(
         Text(links, "cyan", no_wrap=True, overflow="ellipsis"),
         Text(f"Ctrl-C stops everything   logs {snapshot.home}/logs", "dim", no_wrap=True, overflow="ellipsis"),

@@ -218,7 +218,7 @@ def test_the_api_answers_with_them(stack: Stack, trades: dict[str, list[Trade]])
             expected[open_ms] for open_ms in sorted(expected, reverse=True)[:10]
         ]
     assert {row["pair"] for row in stack.get("/v1/pairs")["pairs"]} == set(PAIRS)
-    assert "/v1/feed" in json.dumps(stack.get("/"))
+    assert "/v1/feed" in json.dumps(stack.get("/v1"))
     assert stack.get("/schema/openapi.json")["openapi"].startswith("3.1")
 
 
