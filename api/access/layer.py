@@ -86,7 +86,7 @@ class Access:
         self._note()
         if not self._origins.empty:
             visit.headers += self._cors(visit)
-        answer = _Answer(visit, scope["path"], send)
+        answer = _Answer(visit, send)
         try:
             if visit.refusal is not None:
                 await _refuse(visit.refusal, visit, answer.send)
@@ -163,13 +163,12 @@ class Access:
 class _Answer:
     """What the app says to one request, with our headers on it."""
 
-    __slots__ = ("_held", "_path", "_send", "sent_bytes", "status", "visit")
+    __slots__ = ("_held", "_send", "sent_bytes", "status", "visit")
 
-    def __init__(self, visit: Visit, path: str, send: Send) -> None:
+    def __init__(self, visit: Visit, send: Send) -> None:
         self.visit = visit
         self.status = 0
         self.sent_bytes = 0
-        self._path = path
         self._send = send
         self._held: Any = None
 
@@ -192,7 +191,7 @@ class _Answer:
         theirs = list(message.get("headers", ()))
         names = dict(theirs)
         content_type: bytes = names.get(b"content-type", b"")
-        ours = (*self.visit.headers, *security_headers(self._path, content_type))
+        ours = (*self.visit.headers, *security_headers(content_type))
         theirs += [header for header in ours if header[0] not in names or header[0] == b"vary"]
         message["headers"] = theirs
         return content_type
