@@ -3,8 +3,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from tables.records import ForecastError
 from tests.api.stack import Api, Topics, hear, hear_beat, hear_close, say
-from tests.support.samples import candle, forecast
+from tests.support.samples import candle, forecast, forecast_error
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.component
@@ -66,6 +67,48 @@ def test_resume_sends_what_was_missed_and_says_where_it_cannot(api: Api, topics:
         say(socket, "subscribe", channel="candles", pairs=[pair], snapshot=False, resume={pair: 10**9})
         assert hear(socket)["result"]["gaps"] == [pair]
         assert hear(socket)["type"] == "snapshot"
+
+
+def test_resume_from_a_process_that_was_further_waits_for_this_one(api: Api, topics: Topics) -> None:
+    pair = "AHEAD/USD"
+    topics.put("candles", [candle(0, pair)])
+    wait_for(lambda: api.context.view.position("candles", pair)[0] == 1)
+    cursor = api.context.view.position("candles", pair)[1]
+    with api.connect() as socket:
+        hear(socket)
+        say(socket, "subscribe", channel="candles", pairs=[pair], resume={pair: cursor + 1})
+        topics.put("candles", [candle(1, pair)])
+        assert hear(socket)["result"] == {"channel": "candles", "pairs": [pair], "gaps": []}
+        topics.put("candles", [candle(2, pair)])
+        assert hear(socket)["cursor"] == cursor + 2
+
+
+def test_all_pairs_are_those_known_at_that_moment(api: Api, topics: Topics) -> None:
+    topics.put("candles", [candle(0, "STAR/USD")])
+    wait_for(lambda: "STAR/USD" in api.context.view.pairs())
+    with api.connect() as socket:
+        hear(socket)
+        say(socket, "subscribe", channel="errors", pairs=["*"], snapshot=False)
+        result = hear(socket)["result"]
+        assert result["pairs"] == sorted(api.context.view.pairs() | set(api.context.settings.pairs))
+        assert result["cursors"]["STAR/USD"] == -1
+        say(socket, "unsubscribe", channel="errors", pairs=["*"])
+        assert hear(socket)["result"]["pairs"] == result["pairs"]
+
+
+def test_what_became_of_forecasts_comes_on_its_own_channel(api: Api, topics: Topics) -> None:
+    pair = "ERROR/USD"
+    topics.put("forecast-errors", [forecast_error(0, pair), forecast_error(1, pair), forecast_error(0, pair, 300)])
+    wait_for(lambda: api.context.view.position("errors", pair)[0] == 3)
+    with api.connect() as socket:
+        hear(socket)
+        say(socket, "subscribe", channel="errors", pairs=[pair])
+        snapshot = [hear(socket) for _ in range(2)][1]
+        rows = [forecast_error(1, pair), forecast_error(0, pair, 300)]
+        assert (snapshot["seq"], msgspec.convert(snapshot["data"], list[ForecastError])) == (3, rows)
+        topics.put("forecast-errors", [forecast_error(2, pair)])
+        update = hear(socket)
+        assert (update["seq"], msgspec.convert(update["data"], list[ForecastError])) == (4, [forecast_error(2, pair)])
 
 
 def test_unsubscribed_channel_falls_silent(api: Api, topics: Topics) -> None:

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.client import Event, FeedClient, FeedRequestError, Gap, Snapshot, State, Update, events
 from tests.api.stack import Api, Topics
-from tests.support.samples import candle, forecast_error
+from tests.support.samples import candle, forecast, forecast_error
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.component
 WAIT_S = 60.0
+ROOT = Path(__file__).parents[3]
 QUICK: dict[str, Any] = {"proxy": None, "backoff_min_s": 0.05, "backoff_max_s": 0.3, "answer_s": WAIT_S}
 
 
@@ -87,3 +93,23 @@ def test_plain_iterator_gives_the_same_events(api: Api, topics: Topics) -> None:
         if isinstance(event, Update):
             break
     assert kinds == [State, Snapshot, Update]
+
+
+def test_the_example_of_the_docs_runs(api: Api, topics: Topics, tmp_path: Path) -> None:
+    found = re.search(r"```python\n(.+?)```", (ROOT / "docs/feed.md").read_text(), re.DOTALL)
+    assert found
+    script = tmp_path / "example.py"
+    script.write_text(found[1].replace("http://127.0.0.1:18000", api.context.url))
+    topics.put("forecasts", [forecast(0)])
+    wait_for(lambda: "BTC/USD" in api.context.view.pairs())
+    environment = {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    with subprocess.Popen(
+        [sys.executable, script], env=os.environ | environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            wait_for(lambda: api.context.hub._by_topic.get(("forecasts", "BTC/USD")), WAIT_S)
+            topics.put("forecasts", [forecast(1)])
+            assert process.stdout.readline() == "BTC/USD 60 100.1\n"
+        finally:
+            process.terminate()
