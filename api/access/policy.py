@@ -15,18 +15,11 @@ PAGE: Final = (
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The live page: scripts are files of ours; plotly writes styles."""
-LIST: Final = (
-    b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+SCHEMA: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    b"font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""/schema: plain HTML without a script."""
-EXPLORER: Final = (
-    b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' https://cdn.jsdelivr.net; "
-    b"style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https:; "
-    b"font-src 'self' data: https://cdn.jsdelivr.net https://fonts.scalar.com; "
-    b"connect-src 'self' https://cdn.jsdelivr.net; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-    b"frame-ancestors 'none'"
-)
-"""Scalar and Swagger: scripts of a CDN, written into the page."""
+"""Documentation: scripts are files of ours; its renderers write styles."""
 _ALL: Final[Headers] = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 
@@ -34,13 +27,11 @@ def _made(policy: bytes) -> Headers:
     return [*_ALL, (b"content-security-policy", policy)]
 
 
-_DATA, _PAGE, _LIST, _EXPLORER = _made(DATA), _made(PAGE), _made(LIST), _made(EXPLORER)
+_DATA, _PAGE, _SCHEMA = _made(DATA), _made(PAGE), _made(SCHEMA)
 
 
 def security_headers(path: str, content_type: bytes) -> Headers:
     """Give the headers of an answer; those that it has of its own win."""
     if not content_type.startswith(b"text/html"):
         return _DATA
-    if not path.startswith("/schema"):
-        return _PAGE
-    return _LIST if path.rstrip("/") == "/schema" else _EXPLORER
+    return _SCHEMA if path.startswith("/schema") else _PAGE
