@@ -38,6 +38,14 @@ def test_one_wrong_character_anywhere_is_refused() -> None:
         assert not matches(key, wrong)
 
 
+def test_whole_digest_is_compared() -> None:
+    key, token = new_key(0, SCOPES)
+    for at in (0, 8, 32, 63):
+        other = "0" if key.digest[at] != "0" else "1"
+        near = structs.replace(key, digest=key.digest[:at] + other + key.digest[at + 1 :])
+        assert not matches(near, token.rpartition("_")[2])
+
+
 def test_comparison_takes_the_same_time_for_every_wrong_secret() -> None:
     key, token = new_key(0, SCOPES)
     watched = structs.replace(key, digest=Watched(key.digest))

@@ -90,8 +90,8 @@ def test_open_connection_ends_with_its_key(serve: Serve, make_key: MakeKey, tmp_
     with api.connect(additional_headers=bearer(token)) as client, api.connect(additional_headers=bearer(other)) as kept:
         client.recv(timeout=10)
         keyfile.revoke(tmp_path / "access" / "keys.json", key_id, 5)
-        assert hear_close(client) == (1008, "key-revoked")
         wait_for(lambda: len(api.context.hub) == 1)
+        assert hear_close(client) == (1008, "key-revoked")
         for _ in range(3):
             kept.recv(timeout=10)
 
