@@ -27,10 +27,15 @@ DOCS: Final = Path(__file__).parent
 SHOTS: Final[dict[str, dict[str, Any]]] = {
     "page-light": {"viewport": {"width": 1440, "height": 1010}, "color_scheme": "light"},
     "page-dark": {"viewport": {"width": 1440, "height": 1010}, "color_scheme": "dark"},
-    "page-phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "is_mobile": True},
+    "page-phone": {"viewport": {"width": 390, "height": 1300}, "color_scheme": "light", "is_mobile": True},
 }
 SIZE_MAX: Final = 200_000
-READY: Final = ("#connection[data-tone=good]", "#chart[data-fan]:not([data-fan='0']):not([data-past='0'])")
+READY: Final = (
+    "#connection[data-tone=good]",
+    "#quality-facts > div >> nth=0",
+    "#accuracy-facts > div >> nth=0",
+    "#chart[data-fan]:not([data-fan='0']):not([data-past='0'])",
+)
 SETTLE_MS: Final = 1_500
 
 
@@ -57,7 +62,7 @@ def shoot(browser: Browser, url: str, name: str, options: dict[str, Any], folder
         page.locator(selector).wait_for(timeout=60_000)
     page.wait_for_timeout(SETTLE_MS)
     file = folder / f"{name}.png"
-    page.screenshot(path=file, full_page=options.get("is_mobile", False))
+    page.screenshot(path=file)
     page.close()
     return file
 

@@ -25,18 +25,21 @@ HEADERS: Final = {
 YEAR: Final = "public, max-age=31536000, immutable"
 ASSETS: Final = load()
 
+OWN_GZIP: Final = {"no_compression": True}
+"""For a compression layer around the routes: these are packed already, once."""
+
 Name = Annotated[str, PathParameter(name="name", max_length=60, description="Name of a file.")]
 Version = Annotated[str, PathParameter(name="version", max_length=60, description="Hash of the page's files.")]
 Asked = Request[Any, Any, Any]
 
 
-@get("/", include_in_schema=False)
+@get("/", include_in_schema=False, opt=OWN_GZIP)
 async def page(request: Asked) -> Response[bytes]:
     """Asked for anew each time (a 304 where nothing changed): it names the version of all other files."""
     return _send(request, ASSETS.index, "no-cache")
 
 
-@get("/page/{version:str}/{name:str}", include_in_schema=False)
+@get("/page/{version:str}/{name:str}", include_in_schema=False, opt=OWN_GZIP)
 async def asset(request: Asked, version: Version, name: Name) -> Response[bytes]:
     """Kept by browsers for a year. 404 for another version: its page asks for the new index at the next load."""
     found = ASSETS.files.get(name)

@@ -196,7 +196,7 @@ function drawNow() {
 }
 
 function drawPanels(forecast) {
-  const problem = (answer, what) => (answer && !answer.ok ? whyNot(answer, what) : '');
+  const problem = (answer, what) => (!answer ? 'Loading…' : answer.ok ? '' : whyNot(answer, what));
   forecastPanel(forecast, now());
   accuracyPanel(told.accuracy?.body?.accuracy, problem(told.accuracy, 'Accuracy'));
   modelPanel(forecast, told.models?.body?.models, problem(told.models, 'Models'), now());

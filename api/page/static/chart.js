@@ -2,7 +2,7 @@
 
 import * as format from './format.js';
 import * as paint from './paint.js';
-import { extent, linear, priceTicks, timeTicks, timeWindow } from './scale.js';
+import { extent, linear, priceTicks, tickDecimals, timeTicks, timeWindow } from './scale.js';
 
 const FONT = '12px ui-sans-serif, system-ui, sans-serif';
 const BARS_MIN = 20;
@@ -11,7 +11,7 @@ const BAR_PX = 10;
 const COLORS = ['grid', 'muted', 'surface', 'up', 'down', 'volume', 'fan', 'fan50', 'fan90', 'past50', 'past90', 'hit', 'miss', 'ink'];
 
 export class Chart {
-  /** `onCursor(index or null, byKey)`: the bar under the crosshair, counted in the candles last shown. */
+  /** `onCursor(openMs or null, byKey)`: the bar under the crosshair by its start. */
   constructor(canvas, onCursor) {
     this.canvas = canvas;
     this.ctx = canvas.getContext('2d');
@@ -102,6 +102,8 @@ export class Chart {
     ];
     const range = extent(prices, 0.07) ?? [0, 1];
     const like = last?.close ?? 1;
+    const levels = priceTicks(range[0], range[1], (box.bottom - box.top) / 56);
+    const decimals = tickDecimals(levels);
     const offset = new Date(to).getTimezoneOffset();
     const times = timeTicks(from, to, (box.right - box.left) / 90, offset);
     const dayStep = times.length > 1 && times[1] - times[0] >= 24 * 60 * format.MINUTE_MS;
@@ -115,13 +117,15 @@ export class Chart {
       from,
       to,
       candles: shown,
+      last,
       fan: seenFan,
       past: seenPast,
       stepMs: format.MINUTE_MS,
       runs: runsOf(seenPast, Math.max(lengthMs, format.MINUTE_MS) * 1.5),
-      ticks: { price: priceTicks(range[0], range[1], (box.bottom - box.top) / 56), time: times },
+      ticks: { price: levels, time: times },
       text: {
         price: (value) => format.price(value, like),
+        tick: (value) => format.number(value, decimals),
         time: (at) => (dayStep || format.clock(at) === '00:00' ? format.day(at) : format.clock(at)),
         moment: (at) => `${format.day(at)} ${format.clock(at)}`,
       },
@@ -152,7 +156,7 @@ export class Chart {
     });
     paint.lane(ctx, plan);
     paint.axes(ctx, plan);
-    const last = this.data.candles.at(-1);
+    const { last } = plan;
     paint.tag(ctx, plan, last.close, last.close >= last.open ? this.color.up : this.color.down);
     if (this.cursor) paint.crosshair(ctx, plan, this.cursor.openMs + plan.lengthMs, this.cursor.pointerY);
   }

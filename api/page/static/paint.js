@@ -30,7 +30,8 @@ export function axes(ctx, plan) {
   ctx.textBaseline = 'middle';
   ctx.textAlign = 'left';
   for (const price of ticks.price) {
-    if (y(price) > box.top + 6 && y(price) < box.bottom - 4) ctx.fillText(text.price(price), box.right + 8, y(price));
+    const covered = Math.abs(y(price) - y(plan.last.close)) < 15;
+    if (!covered && y(price) > box.top + 6 && y(price) < box.bottom - 4) ctx.fillText(text.tick(price), box.right + 8, y(price));
   }
   ctx.textAlign = 'center';
   for (const at of ticks.time) {

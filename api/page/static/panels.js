@@ -71,7 +71,7 @@ export function accuracyPanel(rows, problem) {
     ['Pinball loss', `${format.number(row.pinball_bps, 3)} bps`],
     ['Baseline', `${format.number(row.baseline_pinball_bps, 3)} bps`],
     ['Mean error of the median', `${format.number(row.mae_bps, 2)} bps`],
-    ['Direction right', format.percent(row.direction)],
+    ['Direction right', row.direction > 0 ? format.percent(row.direction) : 'gives none'],
     ['Model', `${row.model} ${row.model_version}`],
   ];
   for (const other of used.slice(1, 4)) entries.push([`${other.model} ${other.model_version}`, `${format.number(other.scored)} scored, ${format.signedPercent(other.skill)}`]);
@@ -90,7 +90,7 @@ export function modelPanel(forecast, models, problem, nowMs) {
     entries.push(forecast.trusted ? ['Trusted', 'yes', 'good'] : ['Trusted', `no: ${forecast.reasons.map(format.reasonText).join('; ')}`, 'warn']);
   }
   if (row) {
-    if (row.created_ms) entries.push(['Age', `${format.duration(nowMs - row.created_ms)} (${format.moment(row.created_ms)})`]);
+    if (row.created_ms) entries.push(['Age', `${format.duration(nowMs - row.created_ms)}, of ${format.moment(row.created_ms)}`]);
     if (row.trained_from_ms && row.trained_to_ms) entries.push(['Trained on', `${format.moment(row.trained_from_ms)} to ${format.moment(row.trained_to_ms)}`]);
     if (row.verdict) entries.push(['Gate', String(row.verdict)]);
   } else if (forecast) {
@@ -120,16 +120,16 @@ export function qualityPanel(lastClosed, lengthMs, row, problem, nowMs) {
     ['Holes repaired', format.number(row.holes_repaired)],
     ['Holes lost for good', format.number(row.holes_unrepairable), bad(row.holes_unrepairable)],
     ['Trade ids missing', format.number(row.ids_missing), bad(row.ids_missing)],
-    ['Late trades', format.number(row.late_trades)],
+    ['Late trades', Number.isFinite(row.late_trades) ? format.number(row.late_trades) : 'not counted'],
     ['Candles', `${format.number(row.candles)}: ${format.number(row.synthetic)} without trades, ${format.number(row.revised)} corrected`],
   ]);
 }
 
 function judge({ forecast, outcome, inside50, inside90 }) {
-  if (outcome.synthetic) return ['nothing traded: not counted', ''];
-  if (inside50) return ['✓ within 50 %', 'good'];
-  if (inside90) return ['✓ within 90 %', 'good'];
-  return [outcome.price < forecast.q05 ? '✗ below the range' : '✗ above the range', 'miss'];
+  if (outcome.synthetic) return ['no trades: not counted', ''];
+  if (inside50) return ['✓ in 50 %', 'good'];
+  if (inside90) return ['✓ in 90 %', 'good'];
+  return [outcome.price < forecast.q05 ? '✗ below' : '✗ above', 'miss'];
 }
 
 /** The newest ten past forecasts, and how many of all on the page were right. */

@@ -24,6 +24,9 @@ export function priceTicks(low, high, count) {
   return ticks;
 }
 
+/** Decimals that tell ticks apart. */
+export const tickDecimals = (ticks) => (ticks.length > 1 ? Math.max(0, Math.ceil(-Math.log10(ticks[1] - ticks[0]) - 1e-9)) : 2);
+
 /** Round times of the viewer's zone in [from, to], at most about `count`; `offsetMin` is Date's getTimezoneOffset(). */
 export function timeTicks(from, to, count, offsetMin) {
   const raw = (to - from) / Math.max(1, count) / MINUTE_MS;

@@ -13,15 +13,22 @@ VIOLATIONS = """window.violations = [];
 document.addEventListener('securitypolicyviolation', (event) => window.violations.push(event.violatedDirective));"""
 PIXELS = """(canvas) => {
   const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-  const colours = new Set();
-  let painted = 0;
+  const count = { painted: 0, rising: 0, falling: 0, fan: 0, past: 0, all: data.length / 4 };
   for (let index = 0; index < data.length; index += 4) {
-    if (data[index + 3] === 0) continue;
-    painted += 1;
-    colours.add((data[index] << 16) | (data[index + 1] << 8) | data[index + 2]);
+    const [red, green, blue, alpha] = data.subarray(index, index + 4);
+    if (alpha === 0) continue;
+    count.painted += 1;
+    if (alpha > 250) {
+      count.rising += green > red + 60 && green > blue + 20;
+      count.falling += red > green + 90 && red > blue + 90;
+    } else if (alpha > 10) {
+      count.fan += blue > red + 120;
+      count.past += blue > red + 50 && blue < red + 110 && red > green + 10;
+    }
   }
-  return { share: painted / (data.length / 4), colours: colours.size };
+  return count;
 }"""
+"""Pixels by what they belong to, in the light theme: bands let the page shine through, candles do not."""
 OPTIONAL = ("/v1/errors", "/v1/accuracy", "/v1/models", "/v1/quality", "/v1/candles")
 """Routes that may be missing or refuse while the store is away; the browser itself writes that to the console."""
 
@@ -74,8 +81,8 @@ class LivePage:
         except AssertionError:
             raise AssertionError(f"the chart's {name} is {self.chart(name)!r}, not {value!r}") from None
 
-    def pixels(self) -> dict[str, float]:
-        found: dict[str, float] = self.page.locator("#chart").evaluate(PIXELS)
+    def pixels(self) -> dict[str, int]:
+        found: dict[str, int] = self.page.locator("#chart").evaluate(PIXELS)
         return found
 
     def overflows(self) -> bool:

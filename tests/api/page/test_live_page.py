@@ -62,8 +62,9 @@ def test_chart_shows_candles_fan_and_past_forecasts_with_their_misses(
     assert "Too few to judge" in visitor.text("#outcomes-summary")
     assert visitor.page.locator("#outcomes-rows tr").count() == 10
     drawn = visitor.pixels()
-    assert 0.08 < drawn["share"] < 0.9
-    assert drawn["colours"] > 50
+    assert 0.08 < drawn["painted"] / drawn["all"] < 0.9
+    least = {"rising": 300, "falling": 300, "fan": 300, "past": 3_000}
+    assert {name: drawn[name] for name, count in least.items() if drawn[name] < count} == {}, drawn
     newest = hour.forecasts[-1]
     table = visitor.text("#forecast-rows")
     assert all(shown(value) in table for value in (newest.q05, newest.q25, newest.q50, newest.q75, newest.q95))
