@@ -194,8 +194,8 @@ def queries(days: float) -> Iterator[Asked]:
 
 
 def ask(client: Client, sql: str) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[Any, ...]]]:
-    """Give names, types and rows."""
-    answer = client.query(sql)
+    """Give names, types and rows, asked as somebody who may only read."""
+    answer = client.query(sql, settings={"readonly": 2})
     return (
         tuple(answer.column_names),
         tuple(kind.name for kind in answer.column_types),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from k8s.grafana.boards import BOARDS
 from k8s.grafana.macros import Range, expand
@@ -108,6 +109,11 @@ def test_variable_offers_its_default_first_or_at_all(month: Client, board: Any, 
     assert len(set(offered)) == len(offered) > 0
     wanted = chosen(board)[variable.name]
     assert wanted in offered or wanted == "$__all"
+
+
+def test_these_questions_could_not_write(store_client: Client) -> None:
+    with pytest.raises(ClickHouseError, match="readonly"):
+        ask(store_client, "INSERT INTO dead_letters (stage) SELECT 'x'")
 
 
 def test_every_forecast_has_a_reason_or_none_against_it(month: Client) -> None:
