@@ -22,7 +22,7 @@ __all__ = ["LEDGER", "Database", "PieceState", "Plan", "apply", "connect", "plan
 LEDGER: Final = "tickcast_applied"
 _CREATE_LEDGER: Final = (
     f"CREATE TABLE IF NOT EXISTS {LEDGER} "
-    "(name VARCHAR PRIMARY KEY, kind VARCHAR, checksum VARCHAR, state VARCHAR, at_ms BIGINT)"
+    "(name VARCHAR PRIMARY KEY, kind VARCHAR, checksum VARCHAR, state VARCHAR, at_ns BIGINT)"
 )
 _RELATIONS: Final = (
     "SELECT r.name FROM rw_catalog.rw_relations AS r JOIN rw_catalog.rw_schemas AS s ON s.id = r.schema_id "
@@ -150,14 +150,12 @@ def plan(database: Database, wanted: Sequence[Piece]) -> Plan:
     """Say what an apply would drop and create."""
     states = status(database, wanted)
     words = {state.name: state.word for state in states}
-    order = [piece.name for piece in wanted]
-    gone = [state for state in states if state.word == "unknown"]
-    # What is in no file any more was applied after what it reads, and nothing that stays reads it.
-    replaced = [state for state in states if state.word in {"changed", "follows"}]
-    replaced.sort(key=lambda state: order.index(state.name))
+    old = {state.name: state.kind for state in states if state.word in {"changed", "follows", "unknown"}}
+    # What was applied later may read what was applied before, whatever the files say by now.
+    drop = [name for name in reversed(_known(database)) if name in old]
     return Plan(
-        drop=tuple((state.kind, state.name) for state in (*reversed(gone), *reversed(replaced))),
-        create=tuple(p for p in wanted if words[p.name] not in {"applied", "foreign"}),
+        drop=tuple((old[name], name) for name in drop),
+        create=tuple(piece for piece in wanted if words[piece.name] not in {"applied", "foreign"}),
         foreign=tuple(state.name for state in states if state.word == "foreign"),
     )
 
@@ -188,22 +186,25 @@ def apply(database: Database, wanted: Sequence[Piece], *, replace: bool = False)
         database.execute(f"DELETE FROM {LEDGER} WHERE name = %s", [name])  # noqa: S608  # our own table
         database.execute("FLUSH")
     for piece in todo.create:
-        _remember(database, piece, "applying")
+        _intend(database, piece)
         try:
             database.execute(piece.sql)
         except Exception as error:
             error.add_note(f"at {piece.kind.lower()} {piece.name}; what comes before it is applied")
             raise
-        _remember(database, piece, "applied")
+        # Never a moment without a row: an object that is not written down would be taken for somebody else's.
+        database.execute(f"UPDATE {LEDGER} SET state = 'applied' WHERE name = %s", [piece.name])  # noqa: S608  # our own table
+        database.execute("FLUSH")
     return todo
 
 
-def _remember(database: Database, piece: Piece, state: str) -> None:
+def _intend(database: Database, piece: Piece) -> None:
+    """Write down what is about to be made; nothing of that name is there."""
     # DELETE and INSERT: an insert of a known key means another thing in RisingWave than in PostgreSQL.
     database.execute(f"DELETE FROM {LEDGER} WHERE name = %s", [piece.name])  # noqa: S608  # our own table
     database.execute(
-        f"INSERT INTO {LEDGER} (name, kind, checksum, state, at_ms) VALUES (%s, %s, %s, %s, %s)",  # noqa: S608  # our own table
-        [piece.name, piece.kind, piece.checksum, state, time.time_ns() // 1_000_000],
+        f"INSERT INTO {LEDGER} (name, kind, checksum, state, at_ns) VALUES (%s, %s, %s, 'applying', %s)",  # noqa: S608  # our own table
+        [piece.name, piece.kind, piece.checksum, time.time_ns()],
     )
     # RisingWave shows rows at its next barrier, unless asked to.
     database.execute("FLUSH")
@@ -214,7 +215,8 @@ def _there(database: Database) -> set[str]:
 
 
 def _known(database: Database) -> dict[str, Known]:
+    """Read what the database remembers, in the order in which it was applied."""
     if LEDGER not in _there(database):
         return {}
-    rows = database.execute(f"SELECT name, kind, checksum, state FROM {LEDGER} ORDER BY at_ms, name").fetchall()  # noqa: S608  # our own table
+    rows = database.execute(f"SELECT name, kind, checksum, state FROM {LEDGER} ORDER BY at_ns").fetchall()  # noqa: S608  # our own table
     return {name: Known(kind, checksum, state) for name, kind, checksum, state in rows}

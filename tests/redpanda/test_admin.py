@@ -13,7 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from redpanda import admin
 from redpanda.errors import ConfigError, UnreachableError
 from redpanda.settings import BrokerSettings
-from redpanda.topics import LEASES, TOPICS, TRAIN_REQUESTS, TopicSpec
+from redpanda.topics import LEASES, MARKET_STATS, TOPICS, TRAIN_REQUESTS, TopicSpec
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -32,7 +32,7 @@ def test_second_apply_changes_nothing(broker_admin: KafkaAdminClient, broker_set
     assert second.empty
     rows = {row["name"]: row for row in broker_admin.describe_topics()}
     counts = {spec.name: len(rows[spec.name]["partitions"]) for spec in TOPICS}
-    assert [counts.pop(name) for name in (LEASES, TRAIN_REQUESTS)] == [1, 1]
+    assert [counts.pop(name) for name in (LEASES, MARKET_STATS, TRAIN_REQUESTS)] == [1, 1, 1]
     assert set(counts.values()) == {broker_settings.partitions}
 
 

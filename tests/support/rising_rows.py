@@ -81,7 +81,7 @@ class World:
                     closed_by=self._random.choice(("watermark", "timer")),
                     as_of_ms=START_MS + (minute + 1) * MINUTE_MS + 500,
                 )
-                if pair == "ADA/USD" and minute == 700:
+                if pair == "ADA/USD" and minute == 51:
                     continue  # a candle that never came
                 rows.append(candle)
                 if self._random.random() < 0.02:
@@ -98,8 +98,8 @@ class World:
                     rows.append(msgspec.structs.replace(candle, timeframe="5m", close=1.0))
         old = samples.candle(pair="BTC/USD", open_ms=START_MS - 9 * DAY_MS, close=1.0)  # beyond the history
         # Corrected a day late: what was computed since and has it in its window is of that time, too.
-        late = next(row for row in rows if row.pair == "BTC/USD" and row.open_ms == START_MS + 45 * MINUTE_MS)
-        return [old, *rows, msgspec.structs.replace(late, close=late.close * 1.01, revision=9, as_of_ms=NOW_MS)]
+        late = next(row for row in rows if row.pair == "ADA/USD" and row.open_ms == START_MS + 50 * MINUTE_MS)
+        return [old, *rows, msgspec.structs.replace(late, close=late.close * 1.0005, revision=9, as_of_ms=NOW_MS)]
 
     def _trades(self) -> list[Trade]:
         begin_ms = NOW_MS - 30 * MINUTE_MS

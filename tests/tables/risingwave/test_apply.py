@@ -121,7 +121,19 @@ def test_piece_that_left_the_files_is_dropped_only_when_asked(settings: RisingWa
     assert run(settings, fewer, replace=True) == (["out_sink", "above"], [])
 
 
-@pytest.mark.parametrize("place", ["VIEW IF NOT EXISTS doubled", "INSERT INTO tickcast_applied"])
+def test_what_left_the_files_goes_after_what_read_it(settings: RisingWaveSettings) -> None:
+    run(settings, script(*ALL))
+    without = script(SOURCE, ABOVE.replace("b FROM doubled WHERE b", "a FROM raw WHERE a"), ASIDE, SINK)
+    with pytest.raises(ConfigError, match=r"out_sink, above, doubled\. "):
+        run(settings, without)
+    dropped = ["out_sink", "above", "doubled"]
+    assert run(settings, without, replace=True) == (dropped, ["above", "out_sink"])
+    # And the other way round: what left the files read what changed.
+    fewer = script(SOURCE.replace("a INT", "a BIGINT"), ASIDE)
+    assert run(settings, fewer, replace=True)[0] == ["out_sink", "above", "aside", "raw"]
+
+
+@pytest.mark.parametrize("place", ["DELETE FROM", "INSERT INTO", "VIEW IF NOT EXISTS doubled", "UPDATE"])
 def test_cut_run_is_taken_up_where_it_ended(settings: RisingWaveSettings, place: str) -> None:
     wanted = script(*ALL)
     with opened(settings, wanted) as database:

@@ -158,6 +158,16 @@ def test_rolling_returns_and_volatility(views: Any, columns: Client, world: Worl
     assert latest == {(p,): (last_ms[p], found[p, last_ms[p]][2], found[p, last_ms[p]][7]) for p in PAIRS}
 
 
+def test_stored_rolling_row_is_the_one_that_accounts_for_most(views: Any, columns: Client) -> None:
+    """The sink appends: rows of before a correction come before or, after a restart, behind the corrected ones."""
+    made = views.execute("SELECT * FROM market_rolling ORDER BY pair, open_time LIMIT 3000").fetchall()
+    before = [(*row[:2], 1.0, *row[3:9], row[9] - 1) for row in made]
+    for rows_ in (before[:2_000], made, before[1_000:]):
+        columns.insert("market_rolling", rows_)
+    stored = columns.query("SELECT * FROM market_rolling FINAL ORDER BY pair, open_time").result_rows
+    assert_equal(keyed(stored, 2), keyed(made, 2), rel=0, floor=0)
+
+
 def test_correlation_of_pairs_that_both_traded(views: Any, columns: Client, world: World) -> None:
     query = "SELECT pair, other, window_start, minutes, correlation FROM correlation_24h"
     found = keyed(views.execute(query).fetchall(), 3)
