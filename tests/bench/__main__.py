@@ -19,6 +19,7 @@ NAMES = (
     "walkforward",
     "train",
     "gate",
+    "store",
 )
 
 
