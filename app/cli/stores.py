@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from app.cli.common import Home, examples, log_to_stderr, override, say
@@ -9,7 +11,7 @@ from app.cli.common import Home, examples, log_to_stderr, override, say
 __all__ = ["cli"]
 
 cli = typer.Typer(
-    help="The ClickHouse store: serve, migrate, status, verify.", no_args_is_help=True, rich_markup_mode=None
+    help="The ClickHouse store: serve, migrate, status, verify, sql.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -35,14 +37,40 @@ def serve(home: Home = None) -> None:
     "TICKCAST_CLICKHOUSE_URL=clickhouse://user:secret@host:8123/tickcast tickcast store migrate",
 )
 def migrate(home: Home = None) -> None:
-    """Apply the numbered SQL files that this store has not seen yet. Safe to repeat."""
+    """Apply the numbered SQL files that this store has not seen yet, and the times to live. Safe to repeat."""
     override(home=home)
     log_to_stderr(level=30)
     from tables.clickhouse import client, migrate
     from tables.clickhouse.settings import StoreSettings
 
-    applied = migrate.apply(client.connect(StoreSettings()))
-    say("\n".join(f"applied {name}" for name in applied) or "nothing to apply: the schema is up to date")
+    settings = StoreSettings()
+    connection = client.connect(settings)
+    applied = [f"applied {name}" for name in migrate.apply(connection)] + migrate.apply_ttls(connection, settings)
+    say("\n".join(applied) or "nothing to apply: the schema is up to date")
+
+
+@cli.command()
+@examples(
+    "tickcast store sql --cluster main > cluster.sql",
+    'tickcast store sql --dashboards $(printf %s "$PASSWORD" | sha256sum | cut -c1-64)',
+)
+def sql(
+    cluster: Annotated[str, typer.Option(help="Name of the cluster: its replicated and sharded schema.")] = "",
+    dashboards: Annotated[str, typer.Option(help="SHA-256 (hex) of the dashboards' password: their user.")] = "",
+) -> None:
+    """Print SQL for a ClickHouse server or cluster, made of the migrations; it is run by its administrator."""
+    from redpanda.errors import BadInputError
+    from tables.clickhouse.deploy import cluster_sql, dashboard_sql
+    from tables.clickhouse.migrate import whole_schema
+    from tables.clickhouse.settings import StoreSettings
+
+    if not cluster and not dashboards:
+        raise BadInputError("say which SQL: --cluster NAME, --dashboards SHA256, or both")
+    settings = StoreSettings()
+    found = cluster_sql(whole_schema(), cluster, settings) if cluster else []
+    if dashboards:
+        found += dashboard_sql(settings, dashboards, settings.clickhouse_database, cluster)
+    say("\n\n".join(f"{statement};" for statement in found))
 
 
 @cli.command()

@@ -6,6 +6,7 @@ Every statement is IF NOT EXISTS, so a cut run is repeated.
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,13 +15,25 @@ import msgspec
 
 from redpanda.errors import ConfigError
 from tables.clickhouse.client import store_errors
+from tables.clickhouse.deploy import ttl_changes
+from tables.clickhouse.settings import StoreSettings
 from tables.clickhouse.sql import split_statements
 from tables.features.catalog import CATALOG, Catalog
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
 
-__all__ = ["Migration", "MigrationState", "apply", "feature_columns", "migrations", "status", "verify"]
+__all__ = [
+    "Migration",
+    "MigrationState",
+    "apply",
+    "apply_ttls",
+    "feature_columns",
+    "migrations",
+    "status",
+    "verify",
+    "whole_schema",
+]
 
 FOLDER: Final = Path(__file__).parent / "migrations"
 
@@ -86,6 +99,33 @@ def apply(client: Client) -> list[str]:
             client.command(statement)
             applied.append(f"features.{name}")
         return applied
+
+
+def whole_schema() -> list[str]:
+    """Give every script and, last, the columns that the catalogue has added to `features` since."""
+    scripts = [migration.sql for migration in migrations()]
+    named = set(re.findall(r"\b\w+\b", "".join(scripts)))
+    return [*scripts, *feature_columns(CATALOG, named).values()]
+
+
+def apply_ttls(client: Client, settings: StoreSettings) -> list[str]:
+    """Make the times to live those of the settings; returns what was changed, nothing the second time.
+
+    Old rows go with later merges.
+    """
+    with store_errors("setting times to live"):
+        rows = client.query(
+            "SELECT name, create_table_query FROM system.tables "
+            "WHERE database = {db:String} AND engine LIKE '%MergeTree'",
+            parameters={"db": client.database},
+        ).result_rows
+        changes = ttl_changes(settings, {name: shown for name, shown in rows})  # noqa: C416  # mypy knows no dict of sequences
+        for change in changes:
+            client.command(change.sql)
+    return [
+        f"{change.table}: " + (f"rows expire after {change.days} days" if change.days else "rows are kept")
+        for change in changes
+    ]
 
 
 def feature_columns(catalog: Catalog, known: set[str]) -> dict[str, str]:

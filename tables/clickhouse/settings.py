@@ -50,6 +50,39 @@ class StoreSettings(BaseSettings):
     store_min_free_mb: int = Field(default=256, ge=0)
     """Free disk below which the local store does not start (MB)."""
 
+    store_ttl_days_candles: int = Field(default=0, ge=0, le=36_500)
+    """Age at which `tickcast store migrate` lets candles expire (days); 0 keeps them. Training needs its months."""
+
+    store_ttl_days_features: int = Field(default=0, ge=0, le=36_500)
+    """The same of features (days); 0 keeps them. Training reads them."""
+
+    store_ttl_days_forecasts: int = Field(default=0, ge=0, le=36_500)
+    """The same of forecasts (days); 0 keeps them."""
+
+    store_ttl_days_forecast_errors: int = Field(default=0, ge=0, le=36_500)
+    """The same of scored forecasts (days); 0 keeps them."""
+
+    store_ttl_days_alerts: int = Field(default=0, ge=0, le=36_500)
+    """The same of alerts (days); 0 keeps them."""
+
+    store_ttl_days_holes: int = Field(default=0, ge=0, le=36_500)
+    """The same of holes in the feed (days); 0 keeps them."""
+
+    store_ttl_days_dead_letters: int = Field(default=0, ge=0, le=36_500)
+    """The same of dead letters (days); 0 keeps them."""
+
+    store_dashboards_user: str = Field(default="tickcast_dashboards", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Name of the read-only user of dashboards that `tickcast store sql --dashboards` makes on a server."""
+
+    store_dashboards_query_s: int = Field(default=20, ge=1, le=3600)
+    """How long one query of that user may take (s)."""
+
+    store_dashboards_memory_mb: int = Field(default=2_000, ge=10, le=1_000_000)
+    """Memory of one query of that user (MB)."""
+
+    store_dashboards_queries_per_minute: int = Field(default=600, ge=1)
+    """Quota of that user (queries a minute)."""
+
     @field_validator("clickhouse_url")
     @classmethod
     def _default_to_home(cls, value: str, info: ValidationInfo) -> str:

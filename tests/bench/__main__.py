@@ -21,6 +21,7 @@ NAMES = (
     "train",
     "gate",
     "serve",
+    "store",
 )
 
 

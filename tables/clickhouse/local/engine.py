@@ -101,6 +101,11 @@ class Engine:
         """Ask everything that runs to stop, so that a shutdown does not wait for it."""
         self.query("KILL QUERY WHERE query NOT LIKE 'KILL%' ASYNC", "Null", "", {}, {})
 
+    def stop_query(self, tag: str) -> None:
+        """Ask the statements that run with setting `log_comment` = `tag` to stop."""
+        sql = "KILL QUERY WHERE Settings['log_comment'] = {tag:String} ASYNC"
+        self.query(sql, "Null", "", {}, {"tag": tag})
+
     @contextmanager
     def _handle(self, database: str, settings: Mapping[str, str]) -> Iterator[Connection]:
         handle = self._connect(self._target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -91,8 +92,7 @@ class StoreApp:
     async def _serve(self, scope: Message, headers: dict[str, str], receive: Receive, send: Send) -> None:
         try:
             body = await _read_body(receive, self._body_limit)
-            loop = asyncio.get_running_loop()
-            status, extra, answer = await loop.run_in_executor(self._pool, self._run, scope, headers, body)
+            status, extra, answer = await self._run_while_heard(scope, headers, body, receive)
         except BadInputError as error:
             code = _TOO_LARGE if "larger than" in str(error) else _BAD_ARGUMENTS
             await self._fail(send, EngineError(str(error), code))
@@ -101,7 +101,23 @@ class StoreApp:
         else:
             await _answer(send, status, answer, extra)
 
-    def _run(self, scope: Message, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def _run_while_heard(
+        self, scope: Message, headers: dict[str, str], body: bytes, receive: Receive
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Run it in a thread; a query whose client goes away is stopped, an insert goes on."""
+        tag = uuid.uuid4().hex
+        work = asyncio.get_running_loop().run_in_executor(self._pool, self._run, scope, headers, body, tag)
+        gone = asyncio.ensure_future(receive())
+        try:
+            either: set[asyncio.Future[Any]] = {work, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await asyncio.to_thread(self._engine.stop_query, tag)
+            return await work
+        finally:
+            gone.cancel()
+
+    def _run(self, scope: Message, headers: dict[str, str], body: bytes, tag: str) -> tuple[int, dict[str, str], bytes]:
         """Everything that takes processor time, in a thread of the pool."""
         body = codings.decode(body, headers.get("content-encoding", ""), self._body_limit)
         call = read_call(scope["method"], scope["query_string"].decode("latin-1"), headers, body)
@@ -120,7 +136,8 @@ class StoreApp:
             self.counters.inserts += 1
             self.counters.inserted_rows += result.written_rows
         else:
-            result = self._engine.query(call.sql, call.output, call.database, call.settings, call.params)
+            settings = {**call.settings, "log_comment": tag}
+            result = self._engine.query(call.sql, call.output, call.database, settings, call.params)
             self.counters.queries += 1
             if first_word(call.sql) in _RESULT_WORDS:
                 extra["X-ClickHouse-Format"] = _output_format(call)

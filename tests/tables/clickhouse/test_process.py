@@ -17,6 +17,7 @@ import pytest
 from redpanda.errors import MissingToolError, UnreachableError
 from tables.clickhouse import migrate, queries, rows
 from tables.clickhouse.client import connect
+from tables.clickhouse.endpoint import resolve
 from tables.clickhouse.local.engine import Engine
 from tables.clickhouse.settings import StoreSettings
 from tables.status import read_status
@@ -192,3 +193,16 @@ def test_only_the_loopback_is_served(store: StoreProcess) -> None:
     lines = [line.split() for line in listing.splitlines()[1:]]
     listening = {line[1] for line in lines if line[3] == "0A" and line[1].endswith(f":{store.port:04X}")}
     assert listening == {f"0100007F:{store.port:04X}"}
+
+
+def test_a_query_whose_client_went_away_is_stopped(store: StoreProcess) -> None:
+    watcher = connect(store.settings("default"))
+    sql = "SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number, 77))"
+    running = "SELECT count() FROM system.processes WHERE query LIKE '%sipHash64(number, 77)%'"
+    endpoint = resolve(store.settings())
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nX-ClickHouse-Key: {endpoint.password}\r\nContent-Length: {len(sql)}\r\n\r\n"
+    with socket.create_connection((endpoint.host, endpoint.port)) as client:
+        client.sendall((head + sql).encode())
+        wait_for(lambda: watcher.query(running).result_rows[0][0] > 1, 60)  # the watcher's own is one of them
+    wait_for(lambda: watcher.query(running).result_rows[0][0] == 1, 40)  # well before the limit of 60 s
+    watcher.close()
