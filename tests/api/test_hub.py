@@ -105,6 +105,11 @@ def test_what_a_client_asked_to_be_told_again_does_not_make_it_slow() -> None:
     assert subscriber.closing is None
     pipe.turn(to_open=True)
     assert pipe.got == [frame(seq) for seq in range(50 + LIMITS.queue_max)]
+    pipe.turn(to_open=False)
+    for seq in range(LIMITS.queue_max + 1):
+        assert subscriber.closing is None
+        hub.publish(update(seq))
+    assert subscriber.closing == (1008, "slow-consumer")
 
 
 def test_a_socket_that_stays_full_is_dropped_by_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
