@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 
 import msgspec
@@ -76,6 +77,17 @@ def test_every_frame_comes_once_and_in_order_whatever_the_socket_does(steps: lis
         told.append(frame(seq))
     pipe.turn(to_open=True)
     assert pipe.got == told
+
+
+def test_a_connection_lost_while_its_socket_is_full_holds_up_nothing() -> None:
+    hub, pipe = Hub(LIMITS), Pipe()
+    subscriber = join(hub, pipe)
+    hub.subscribe(subscriber, ("candles", "BTC/USD"))
+    pipe.turn(to_open=False)
+    hub.publish(update(1))
+    pipe.lose()
+    asyncio.run(asyncio.wait_for(subscriber.drained(), 5))
+    assert (pipe.got, subscriber.shut_since_s) == ([], None)
 
 
 def test_a_full_queue_drops_its_client_only_and_frees_what_waited() -> None:
