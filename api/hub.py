@@ -121,7 +121,10 @@ class Subscriber:
 
     def _opened(self) -> None:
         self.shut_since_s = None
-        self._drain()
+        if self._wire.open:
+            self._drain()
+        else:
+            self.forget()
 
 
 class Hub:

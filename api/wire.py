@@ -35,7 +35,7 @@ class Wire(Protocol):
         """Hand a whole frame to the transport; only while it is open."""
 
     def watch(self, on_shut: Callable[[], None], on_open: Callable[[], None]) -> None:
-        """Name who is told that the buffer is full, and that it is empty again."""
+        """Name who is told that the buffer is full, and that it is empty again (or the connection lost)."""
 
     def abort(self) -> None:
         """End the connection without a goodbye."""
@@ -54,7 +54,9 @@ class WireProtocol(WebSocketsSansIOProtocol):
 
     @property
     def open(self) -> bool:
-        return self.writable.is_set() and not self.close_sent and not self.transport.is_closing()
+        return (
+            self.writable.is_set() and not self.close_sent and not self.disconnected and not self.transport.is_closing()
+        )
 
     def write(self, frame: bytes) -> None:
         self.transport.write(frame)
@@ -72,6 +74,12 @@ class WireProtocol(WebSocketsSansIOProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._on_open is not None:
+            self._on_open()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # A transport that is lost while its buffer is full never says that it may be written again.
         if self._on_open is not None:
             self._on_open()
 

@@ -25,3 +25,8 @@ class Pipe:
         assert self._told
         self.open = to_open
         self._told[to_open]()
+
+    def lose(self) -> None:
+        assert self._told
+        self.open = False
+        self._told[True]()

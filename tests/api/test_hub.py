@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 
 import msgspec
@@ -78,6 +79,17 @@ def test_every_frame_comes_once_and_in_order_whatever_the_socket_does(steps: lis
     assert pipe.got == told
 
 
+def test_a_connection_lost_while_its_socket_is_full_holds_up_nothing() -> None:
+    hub, pipe = Hub(LIMITS), Pipe()
+    subscriber = join(hub, pipe)
+    hub.subscribe(subscriber, ("candles", "BTC/USD"))
+    pipe.turn(to_open=False)
+    hub.publish(update(1))
+    pipe.lose()
+    asyncio.run(asyncio.wait_for(subscriber.drained(), 5))
+    assert (pipe.got, subscriber.shut_since_s) == ([], None)
+
+
 def test_a_full_queue_drops_its_client_only_and_frees_what_waited() -> None:
     hub, stuck, well = Hub(LIMITS), Pipe(), Pipe()
     slow, fast = join(hub, stuck), join(hub, well)
@@ -105,6 +117,11 @@ def test_what_a_client_asked_to_be_told_again_does_not_make_it_slow() -> None:
     assert subscriber.closing is None
     pipe.turn(to_open=True)
     assert pipe.got == [frame(seq) for seq in range(50 + LIMITS.queue_max)]
+    pipe.turn(to_open=False)
+    for seq in range(LIMITS.queue_max + 1):
+        assert subscriber.closing is None
+        hub.publish(update(seq))
+    assert subscriber.closing == (1008, "slow-consumer")
 
 
 def test_a_socket_that_stays_full_is_dropped_by_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
