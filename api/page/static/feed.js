@@ -54,6 +54,7 @@ export class Feed {
     this.positions = new Positions();
     this.socket = null;
     this.requests = 0;
+    this.mending = new Set(); // channels that were asked for once more because of a hole
     this.link = initial(Date.now());
   }
 
@@ -77,6 +78,7 @@ export class Feed {
     if (pair === this.pair) return;
     const before = this.pair;
     this.pair = pair;
+    this.mending.clear();
     if (this.socket?.readyState !== WebSocket.OPEN) return;
     if (before) for (const channel of CHANNELS) this._say('unsubscribe', { channel, pairs: [before] });
     this._subscribe();
@@ -145,6 +147,7 @@ export class Feed {
     if (message.at_ms) this.on.clock(message.at_ms - Date.now());
     if (message.type === 'hello') {
       this.positions.newSession();
+      this.mending.clear();
       this._step({ type: 'heard', hello: true, beatMs: (message.heartbeat_s ?? 1) * 1000 });
     } else if (message.type === 'heartbeat') {
       this._step({ type: 'heard', stale: Boolean(message.stale) });
@@ -158,7 +161,12 @@ export class Feed {
     for (const pair of message.result?.gaps ?? []) this.on.gap(message.result.channel, pair);
     if (message.pair !== this.pair || !CHANNELS.includes(message.channel)) return;
     const taken = this.positions.take(message);
-    if (taken === 'hole') this._ask(message.channel, message.pair);
-    else if (taken === 'new') this.on.data(message);
+    if (taken === 'new') {
+      this.mending.delete(message.channel);
+      this.on.data(message);
+    } else if (taken === 'hole' && !this.mending.has(message.channel)) {
+      this.mending.add(message.channel);
+      this._ask(message.channel, message.pair);
+    }
   }
 }

@@ -79,7 +79,7 @@ def test_silence_ends_a_connection_and_the_loss_is_dated_from_its_first_moment(b
         {"type": "tick", "nowMs": 5_250},
         {"type": "tick", "nowMs": 5_251},
         {"type": "closed", "nowMs": 6_000, "code": 1006, "text": ""},
-        {"type": "tick", "nowMs": 6_400},
+        {"type": "tick", "nowMs": 6_240},
     )
     assert [(phase, effects) for phase, effects, _ in steps] == [
         ("connecting", "connect"),
@@ -161,12 +161,14 @@ def test_market_keeps_the_better_candle_finds_holes_and_joins_outcomes(blank: Pa
 
 
 def test_ticks_are_round_and_few_and_lie_within(blank: Page) -> None:
-    prices, times = run(
+    prices, small, times = run(
         blank,
         """async ([base]) => {
           const { priceTicks, timeTicks } = await import(`${base}/scale.js`);
-          return [priceTicks(47_912, 48_390, 6), timeTicks(3_600_000 * 5 + 1, 3_600_000 * 8, 7, -90)];
+          const small = priceTicks(0.12, 0.31, 4);
+          return [priceTicks(47_912, 48_390, 6), small, timeTicks(3_600_000 * 5 + 1, 3_600_000 * 8, 7, -90)];
         }""",
     )
+    assert small == pytest.approx([0.15, 0.2, 0.25, 0.3])
     assert prices == [48_000, 48_100, 48_200, 48_300]
     assert [at / 60_000 for at in times] == [330, 360, 390, 420, 450, 480]
