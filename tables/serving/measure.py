@@ -58,6 +58,9 @@ def measure(
     offline = {row.open_ms: values_of(row) for row in stored if row.open_ms <= last_ms}
     computed, note = recompute(_candles(client, newest, step), newest, step)
     notes = [note] if note else []
+    behind = (last_ms - max((row.open_ms for row in stored), default=first_ms - step)) // step
+    if behind > 0:
+        notes.append(f"the store lacks the newest {behind} bars: its sink is behind or stopped, see the worker's log")
     if newest.feature_set != FEATURE_SET:
         notes.append(f"the worker computes feature set {newest.feature_set} and this program {FEATURE_SET}")
     recomputed = {open_ms: row for open_ms, row in computed.items() if open_ms >= first_ms}

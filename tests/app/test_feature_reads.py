@@ -92,6 +92,7 @@ def test_parity_finds_a_row_that_the_sink_lost_and_a_candle_that_was_changed(run
         {1},
         {0},
     )
+    assert found["notes"] == []
     rows.insert_features(store_client, said, "again")
     assert parity(run, "LOST/USD")[0] == 0
     wrong = msgspec.structs.replace(candles[100], close=candles[100].close * 1.0001, as_of_ms=9_000)
@@ -100,6 +101,15 @@ def test_parity_finds_a_row_that_the_sink_lost_and_a_candle_that_was_changed(run
     assert code == 1
     assert not any(one["different"] for one in found["store"])
     assert {one["name"] for one in found["recomputed"] if one["different"]} >= {"ema_7", "log_return_1"}
+
+
+def test_parity_tells_that_the_sink_is_behind(run: Run, store_client: Client) -> None:
+    candles, said = history("BEHIND/USD", 70)
+    fill(store_client, candles, [row for row in said if row.open_ms <= said[-3].open_ms])
+    publish(BrokerSettings(), said)
+    code, found = parity(run, "BEHIND/USD")
+    assert (code, {one["missing"] for one in found["store"]}) == (1, {2})
+    assert found["notes"] == ["the store lacks the newest 2 bars: its sink is behind or stopped, see the worker's log"]
 
 
 def test_latest_says_where_from_and_how_old(run: Run, store_client: Client) -> None:

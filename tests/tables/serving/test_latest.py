@@ -17,7 +17,7 @@ from tables.records import MINUTE_MS, Features
 from tables.risingwave.script import pieces
 from tables.risingwave.settings import RisingWaveSettings
 from tables.serving.latest import Miss, read_latest
-from tables.serving.places import BrokerPlace, RisingWavePlace, StorePlace
+from tables.serving.places import BrokerPlace, RisingWavePlace, StorePlace, newest_of
 from tests.support.risingwave import to_postgres
 from tests.support.samples import START_MS, features
 from tests.support.served import publish
@@ -75,6 +75,11 @@ def test_no_row_is_an_error_that_tells_of_every_place() -> None:
         read_latest((Fixed("broker", None), Fixed("clickhouse", UnreachableError("down"))), "BTC/USD", "1m", NOW_MS)
     with pytest.raises(BadInputError, match="timeframe '2m' is unknown"):
         read_latest((), "BTC/USD", "2m", NOW_MS)
+
+
+def test_of_rows_that_account_for_the_same_trades_the_later_counts() -> None:
+    first, second = features(1, 0.1, as_of_ms=5), features(1, 0.2, as_of_ms=5)
+    assert newest_of([first, second, features(1, 0.3, as_of_ms=4)]) == {first.open_ms: second}
 
 
 @pytest.mark.component
