@@ -12,11 +12,12 @@ import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from tables.clickhouse.local.guard import refused_word
+from tests.support.store import local_only
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, local_only]
 
 URL: Final = "url('http://127.0.0.1:{port}/', 'LineAsString', 'a String')"
 READ: Final = tuple(
