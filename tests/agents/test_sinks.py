@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,13 +18,14 @@ from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
 from agents.sinks import Sink, _NotOwnedError, make_sinks
 from agents.stage import WorkerState
-from redpanda.topics import FEATURES, HOLES
-from tables.clickhouse import rows
+from redpanda.topics import CANDLES, FEATURES, HOLES
+from tables.clickhouse import migrate, rows
 from tables.clickhouse.client import connect
 from tables.clickhouse.settings import StoreSettings
 from tables.records import Features
-from tests.support.samples import START_MS, features, hole
-from tests.support.store import store, store_client, store_database, store_settings
+from tests.support.samples import START_MS, candle, features, hole
+from tests.support.store import StoreProcess, store, store_client, store_database, store_settings
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.component
 __all__ = ["store", "store_client", "store_database", "store_settings"]
@@ -92,3 +95,76 @@ def test_a_hole_reaches_the_store_and_its_last_state_counts(
     found = store_client.query("SELECT first_id, state FROM holes FINAL ORDER BY first_id").result_rows
     assert found == [(1, "repaired"), (20, "open")]
     assert set(sinks) == {"candles", "features", "forecasts", "forecast-errors", "alerts", "holes", "dead-letters"}
+
+
+def sink_of(settings: StoreSettings, topic: str) -> Sink[Any]:
+    app = ChunkApp("tickcast-sink-test", broker="kafka://127.0.0.1:1", web_enabled=False)
+    app.consumer_generation_id = 1
+    app.lease.renew()
+    return {sink._topic: sink for sink in make_sinks(app, WorkerState(), settings)}[topic]
+
+
+def test_a_row_that_no_column_can_hold_is_split_out_and_the_others_are_stored(
+    store_client: Client, store_settings: StoreSettings
+) -> None:
+    sink = sink_of(store_settings, CANDLES)
+    poison = {3: candle(3, trades=2**40), 11: candle(11, last_trade_id=2**70)}
+    batch = [poison.get(at, candle(at)) for at in range(16)]
+    letters = asyncio.run(sink._insert_until_stored(batch, "candles-0-0-15-x", chunk([0])))
+    assert [letter.reason for letter in letters] == ["refused-by-store"] * 2
+    assert {msgspec.json.decode(letter.payload)["open_ms"] for letter in letters} == {
+        one.open_ms for one in poison.values()
+    }
+    found = store_client.query("SELECT toUnixTimestamp64Milli(open_time) FROM candles ORDER BY open_time").result_rows
+    assert [row[0] for row in found] == [one.open_ms for at, one in enumerate(batch) if at not in poison]
+    assert asyncio.run(sink._insert_until_stored(batch, "candles-0-0-15-x", chunk([0]))) != []
+    assert store_client.query("SELECT count() FROM candles").result_rows == [(14,)], "the halves have their own tokens"
+
+
+def test_values_without_a_number_are_stored_as_they_are(store_client: Client, store_settings: StoreSettings) -> None:
+    sink = sink_of(store_settings, FEATURES)
+    odd = [features(0, value=None), features(1, value=float("nan")), features(2, value=float("inf"))]
+    assert asyncio.run(sink._insert_until_stored(odd, "features-0-0-2-x", chunk([0]))) == []
+    assert [str(value) for value in stored(store_client)] == ["nan", "nan", "inf"]
+
+
+@pytest.mark.proof
+def test_a_store_that_is_killed_again_and_again_has_every_row_once(tmp_path: Path) -> None:
+    """Batches of one partition through the sink while the store is killed and away for a while."""
+    process = StoreProcess(tmp_path)
+    process.start()
+    client = connect(process.settings())
+    migrate.apply(client)
+    client.close()
+    sink = sink_of(process.settings(), CANDLES)
+    ledger: list[int] = []
+    enough = threading.Event()
+
+    async def write() -> None:
+        number = 0
+        while not enough.is_set():
+            batch = [candle(number * 500 + at) for at in range(500)]
+            sink._app.lease.renew()  # a broker would, with every heartbeat
+            assert await sink._insert_until_stored(batch, f"candles-0-{number}", chunk([0])) == []
+            ledger.append(number)
+            number += 1
+
+    writer = threading.Thread(target=lambda: asyncio.run(write()))
+    writer.start()
+    for kill in range(6):
+        seen = len(ledger)
+        wait_for(lambda seen=seen, kill=kill: len(ledger) > seen + kill % 3, 60)  # type: ignore[misc]  # bound now
+        process.kill()
+        process.start()
+    seen = len(ledger)
+    wait_for(lambda: len(ledger) > seen, 60)
+    enough.set()
+    writer.join(60)
+    client = connect(process.settings())
+    raw, unique = client.query("SELECT count(), uniqExact(open_time) FROM candles").result_rows[0]
+    client.close()
+    assert process.stop() == 0
+    assert not writer.is_alive()
+    assert raw == unique == len(ledger) * 500
+    assert ledger == list(range(len(ledger)))
+    assert sink._state.counters["store_retries"] > 0

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,10 +25,14 @@ from tables.clickhouse.settings import StoreSettings
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
 
-__all__ = ["StoreProcess", "store", "store_client", "store_database", "store_settings"]
+__all__ = ["SERVER", "StoreProcess", "local_only", "store", "store_client", "store_database", "store_settings"]
 
 ROOT = Path(__file__).parents[2]
 START_S = 30.0
+_URL = os.environ.get("TICKCAST_CLICKHOUSE_URL", "")
+SERVER = "" if _URL.startswith("local://") else _URL
+"""A ClickHouse server that the tests of the protocol and of the tables are to use."""
+local_only = pytest.mark.skipif(bool(SERVER), reason="a promise of the local store only")
 
 
 class StoreProcess:
@@ -123,9 +128,17 @@ def store_database() -> str:
 
 
 @pytest.fixture
-def store_settings(store: StoreProcess, store_database: str) -> StoreSettings:
-    """Settings of the running store with a database of this test's own, not yet made."""
-    return store.settings(store_database)
+def store_settings(request: pytest.FixtureRequest, store_database: str) -> StoreSettings:
+    """Settings of a store with a database of this test's own, not yet made.
+
+    The running local store, or the server that `TICKCAST_CLICKHOUSE_URL` names when it is `clickhouse://...`.
+    """
+    if SERVER:
+        return StoreSettings(
+            clickhouse_url=urlsplit(SERVER)._replace(path="").geturl(), clickhouse_database=store_database
+        )
+    running: StoreProcess = request.getfixturevalue("store")
+    return running.settings(store_database)
 
 
 @pytest.fixture

@@ -16,8 +16,13 @@ MEGABYTE: Final = 1_000_000
 # remote(), every foreign table engine (the Kafka engine would break the folder for good) and the rest of that kind.
 _GRANTS: Final = (
     (
-        "GRANT SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP, TRUNCATE, OPTIMIZE, "
+        "GRANT SHOW, SELECT, INSERT, CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP, TRUNCATE, OPTIMIZE, "
         "KILL QUERY ON *.*"
+    ),
+    # Not ALTER as a whole: FREEZE would fill the disk with copies, FETCH and MOVE reach other places.
+    (
+        "GRANT ALTER UPDATE, ALTER DELETE, ALTER COLUMN, ALTER INDEX, ALTER CONSTRAINT, ALTER PROJECTION, ALTER TTL, "
+        "ALTER SETTINGS, ALTER ORDER BY, ALTER MODIFY COMMENT, ALTER VIEW ON *.*"
     ),
     *(
         f"GRANT TABLE ENGINE ON {engine}"

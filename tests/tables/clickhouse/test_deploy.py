@@ -14,6 +14,7 @@ from tables.clickhouse.deploy import TTL_COLUMNS, cluster_sql, dashboard_sql, tt
 from tables.clickhouse.rows import TABLES
 from tables.clickhouse.settings import StoreSettings
 from tables.clickhouse.sql import first_word
+from tests.support.store import local_only
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -73,6 +74,7 @@ def test_the_engine_reads_every_statement(store_client: Client) -> None:
             read(wrong)
 
 
+@local_only
 @pytest.mark.component
 def test_the_local_store_says_that_it_has_no_users(store_client: Client) -> None:
     for sql in dashboard_sql(SETTINGS, SHA, "market"):

@@ -17,6 +17,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from tables.clickhouse.endpoint import Endpoint, resolve
 from tables.clickhouse.local.hello import hello_block
 from tables.clickhouse.settings import StoreSettings
+from tests.support.store import local_only
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -135,6 +136,7 @@ def test_output_of_a_failed_query_never_reaches_the_next_one(store_client: Clien
     assert store_client.query("SELECT 1").result_rows == [(1,)]
 
 
+@local_only
 @pytest.mark.parametrize(
     "sql",
     [
@@ -164,6 +166,7 @@ def test_nothing_reaches_outside_of_the_tables(store_client: Client, sql: str) -
     assert "hostname" not in str(caught.value).replace("/etc/hostname", "")
 
 
+@local_only
 def test_a_query_may_not_lift_the_memory_limit(store_client: Client) -> None:
     with pytest.raises(DatabaseError) as caught:
         store_client.query("SELECT 1", settings={"max_memory_usage": 100_000_000_000})
@@ -207,6 +210,7 @@ def test_a_get_request_changes_nothing(http: urllib3.PoolManager, endpoint: Endp
     assert answer.headers["X-ClickHouse-Exception-Code"] == "164"
 
 
+@local_only
 @pytest.mark.parametrize(
     ("body", "coding", "status"),
     [
@@ -269,6 +273,7 @@ def test_other_formats_and_rows_in_text_work(store_client: Client) -> None:
     assert store_client.query_np("SELECT a FROM j ORDER BY a").tolist() == [[1], [2], [3], [4]]
 
 
+@local_only
 def test_the_greeting_of_the_go_client_has_block_info(http: urllib3.PoolManager, endpoint: Endpoint) -> None:
     answer = http.request(
         "POST",
