@@ -7,6 +7,7 @@ from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import PathParameter
 
+from api.answers import UNCOMPRESSED
 from api.page.assets import Asset, load
 
 __all__ = ["PAGE"]
@@ -25,7 +26,7 @@ HEADERS: Final = {
 YEAR: Final = "public, max-age=31536000, immutable"
 ASSETS: Final = load()
 
-OWN_GZIP: Final = {"no_compression": True}
+OWN_GZIP: Final = {UNCOMPRESSED: True}
 """For a compression layer around the routes: these are packed already, once."""
 
 Name = Annotated[str, PathParameter(name="name", max_length=60, description="Name of a file.")]

@@ -9,7 +9,7 @@ WITH (
     primary_key = 'pair'
 ) FORMAT UPSERT ENCODE JSON KEY ENCODE TEXT;
 
--- To ClickHouse (migration 0010). append-only: a correction is a new row with a higher as_of_ms, and what leaves the
+-- To ClickHouse (table market_rolling). append-only: a correction is a new row with a higher as_of_ms, and what leaves the
 -- history here stays there. Columns by position and kind as in the table: the connector wants that.
 CREATE SINK IF NOT EXISTS market_rolling_sink FROM market_rolling
 WITH (

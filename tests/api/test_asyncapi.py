@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from api.asyncapi import document
@@ -27,7 +28,6 @@ RECORDS: dict[str, Record] = {
     "candles-live": candle(closed=False),
     "errors": forecast_error(),
 }
-jsonschema = pytest.importorskip("jsonschema")
 
 
 def references(node: Any) -> Iterator[str]:
