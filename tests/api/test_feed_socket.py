@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from api.rows import forecast_row
 from tables.records import ForecastError
 from tests.api.stack import Api, Topics, hear, hear_beat, hear_close, say
 from tests.support.samples import candle, forecast, forecast_error
@@ -32,7 +33,7 @@ def test_forecast_on_the_topic_reaches_rest_and_socket_with_increasing_seq(api: 
     assert answer.headers["X-Tickcast-Source"] == "sim"
     body = answer.json()
     assert body["simulated"] is True
-    assert body["forecasts"] == [msgspec.to_builtins(forecast(3, pair))]
+    assert body["forecasts"] == [msgspec.to_builtins(forecast_row(forecast(3, pair)))]
 
 
 def test_each_pair_and_channel_counts_for_itself(api: Api, topics: Topics) -> None:

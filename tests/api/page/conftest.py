@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 PAIRS = ("LIVE/USD", "NEXT/USD")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests here."""
+    """One Chromium for the tests of a module; after them nothing of Playwright's loop is left in this thread."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium: apt-get install chromium")
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def hours(store_settings: StoreSettings) -> dict[str, Hour]:
     """An hour of each pair, in the store."""
     made = {pair: Hour(pair, seed=index) for index, pair in enumerate(PAIRS)}
@@ -45,7 +45,7 @@ def hours(store_settings: StoreSettings) -> dict[str, Hour]:
     return made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def site(
     tmp_path_factory: pytest.TempPathFactory,
     api_broker: LocalBroker,
