@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import string
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -74,3 +75,13 @@ def test_the_id_of_a_forecast_names_what_makes_it_the_one() -> None:
     ]
     assert len({forecast_id(row) for row in [one, *others]}) == 6
     assert forecast_id(forecast(made_at_ms=1, revision=3)) == forecast_id(one)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: f"{text}=", lambda text: f"{text[:3]}\n{text[3:]}", lambda text: f"{text}!"]
+)
+def test_only_the_very_text_that_was_given_out_is_read(change: Callable[[str], str]) -> None:
+    text = cursor(("q",), (1,))
+    assert read_cursor(text, ("q",), tuple[int]) == (1,)
+    with pytest.raises(BadTokenError):
+        read_cursor(change(text), ("q",), tuple[int])
