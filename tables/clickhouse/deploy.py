@@ -23,6 +23,7 @@ TTL_COLUMNS: Final[dict[str, str]] = {
     "alerts": "at",
     "holes": "found_at",
     "dead_letters": "at",
+    "market_rolling": "open_time",
 }
 """Tables whose rows may expire, and the time that their age is counted from: the one of their partitions."""
 LOCAL: Final = "_local"

@@ -71,6 +71,9 @@ class StoreSettings(BaseSettings):
     store_ttl_days_dead_letters: int = Field(default=0, ge=0, le=36_500)
     """The same of dead letters (days); 0 keeps them."""
 
+    store_ttl_days_market_rolling: int = Field(default=0, ge=0, le=36_500)
+    """The same of table market_rolling, by `open_time` (days)."""
+
     store_dashboards_user: str = Field(default="tickcast_dashboards", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Name of the read-only user of dashboards that `tickcast store sql --dashboards` makes on a server."""
 
