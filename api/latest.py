@@ -28,7 +28,9 @@ FRESH_MS: Final = 100
 """For so long `as_of` may stand while nothing changes (ms); a change shows at once."""
 KEPT_MAX: Final = 1_000
 """Answers kept: one for each pair and horizon that is asked for (count)."""
+_OF_LITESTAR: Final = (b"content-type", b"content-length")
 _Asked = tuple[str | None, int | None]
+Sent = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,30 @@ class Answer:
         """The body as gzip, made when first asked for."""
         return gzip.compress(self.body, GZIP_LEVEL)
 
+    @cached_property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they are sent, without those of a body."""
+        return [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+
+    def sent(self, accept_encoding: bytes | None, if_none_match: bytes | None) -> Sent:
+        """Give status, headers and body for one client."""
+        if if_none_match is not None and matches(if_none_match.decode("latin-1"), self.headers["ETag"]):
+            return HTTPStatus.NOT_MODIFIED, self.fields, b""
+        body, fields = self.body, [*self.fields, (b"content-type", b"application/json")]
+        if accept_encoding and len(body) >= GZIP_FROM_BYTES and takes_gzip(accept_encoding.decode("latin-1")):
+            body = self.gzipped
+            fields.append((b"content-encoding", b"gzip"))
+        fields.append((b"content-length", str(len(body)).encode()))
+        return HTTPStatus.OK, fields, body
+
     def response(self, accept_encoding: str | None, if_none_match: str | None) -> Response[bytes]:
-        """Give it to one client."""
-        if if_none_match is not None and matches(if_none_match, self.headers["ETag"]):
-            return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=self.headers, media_type=MediaType.JSON)
-        if takes_gzip(accept_encoding) and len(self.body) >= GZIP_FROM_BYTES:
-            headers = {**self.headers, "Content-Encoding": "gzip"}
-            return Response(self.gzipped, headers=headers, media_type=MediaType.JSON)
-        return Response(self.body, headers=self.headers, media_type=MediaType.JSON)
+        """Give it to one client of Litestar."""
+        status, fields, body = self.sent(
+            None if accept_encoding is None else accept_encoding.encode("latin-1"),
+            None if if_none_match is None else if_none_match.encode("latin-1"),
+        )
+        headers = {name.decode(): value.decode() for name, value in fields if name not in _OF_LITESTAR}
+        return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 
 class Latest:

@@ -18,6 +18,7 @@ import uvicorn
 from api.access.layer import Access
 from api.application import create_app, status
 from api.context import ApiContext
+from api.shortcut import Shortcut
 from api.store import Store
 from api.wire import WireProtocol
 from redpanda.errors import ConfigError
@@ -91,7 +92,7 @@ def listen(settings: ApiSettings) -> socket.socket:
 
 
 def _config(context: ApiContext) -> uvicorn.Config:
-    app = Access(create_app(context), context.settings)
+    app = Access(Shortcut(create_app(context), context), context.settings)
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

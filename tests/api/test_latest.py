@@ -89,8 +89,8 @@ def test_gzip_is_the_same_body(made: Fixture) -> None:
     answer = made.latest.of(None, None, stale=False)
     response = answer.response("gzip, deflate", None)
     assert gzip.decompress(response.content) == answer.body
-    assert response.headers["Content-Encoding"] == "gzip"
-    assert "Content-Encoding" not in answer.response("br", None).headers
+    assert response.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in answer.response("br", None).headers
 
 
 def test_what_does_not_exist_is_not_kept(made: Fixture) -> None:

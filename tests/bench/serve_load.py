@@ -131,14 +131,14 @@ def at_rate(port: int, path: str, connections: int, rate: float, seconds: float,
     latencies: list[float] = []
     behind_s = 0.0
     with _connected(port, path, connections) as (poll, known):
-        free = list(known.values())
+        free = deque(known.values())  # by turns: a connection that rests for 5 s is closed
         start_s = last_s = time.perf_counter()
         while coming or len(free) < connections:
             now_s = time.perf_counter()
             while coming and free and start_s + coming[0] <= now_s:
                 due_s = start_s + coming.popleft()
                 behind_s = max(behind_s, now_s - max(due_s, last_s))
-                free.pop().ask(due_s)
+                free.popleft().ask(due_s)
             for number, _ in poll.poll(0):  # it spins on its own core: a timer would be late by up to a millisecond
                 one = known[number]
                 if one.hear():
