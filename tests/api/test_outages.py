@@ -7,9 +7,13 @@ import pytest
 from redpanda import admin
 from redpanda.local import LocalBroker
 from redpanda.settings import BrokerSettings
+from tables.clickhouse import migrate
+from tables.clickhouse.client import connect
+from tables.clickhouse.rows import insert_candles
 from tables.clickhouse.settings import StoreSettings
 from tests.api.stack import Api, Topics, hear, hear_beat, hear_close, running_api, say
 from tests.support.samples import candle, forecast
+from tests.support.store import StoreProcess
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.component
@@ -89,3 +93,32 @@ def test_topic_made_anew_sends_clients_off_and_starts_over(
         assert api.context.session != session
         topics.put("candles-live", [candle(9, pair, closed=False)])
         wait_for(lambda: api.context.view.position("candles-live", pair)[0] == 1)
+
+
+def test_store_that_is_killed_and_comes_back_is_a_time_of_503_and_nothing_else(
+    home: Path, tmp_path: Path, api_broker: LocalBroker
+) -> None:
+    store = StoreProcess(tmp_path)
+    store.start()
+    patient = store.settings()
+    client = connect(patient)
+    migrate.apply(client)
+    insert_candles(client, [candle(0, "OUT/USD")], "outage")
+    client.close()
+    impatient = patient.model_copy(update={"store_connect_timeout_s": 0.1, "store_request_timeout_s": 3})
+    try:
+        with running_api(home, api_broker.url, impatient) as api:
+            api.wait_ready()
+            asked = {"pair": "OUT/USD"}
+            before = api.get("/v1/candles", **asked).json()["candles"]
+            assert len(before) == 1
+            store.kill()
+            gone = api.get("/v1/candles", **asked)
+            assert (gone.status_code, int(gone.headers["Retry-After"]) > 0) == (503, True)
+            assert api.get("/health/ready").status_code == 503
+            assert api.get("/health/live").status_code == 200
+            store.start()
+            wait_for(lambda: api.get("/health/ready").status_code == 200, 30)
+            assert api.get("/v1/candles", **asked).json()["candles"] == before
+    finally:
+        store.stop()

@@ -54,7 +54,9 @@ def test_wrong_parameters_are_problems(reporting: Api, horizon_s: int, alias: st
     assert reporting.get(f"/v1/models/{horizon_s}/report", alias=alias).status_code == 400
 
 
-def test_registry_that_is_away_is_503(reporting: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_registry_that_is_away_is_503_until_it_is_back(
+    reporting: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"not a database" * 100)
     monkeypatch.setenv("TICKCAST_MLFLOW_URI", f"sqlite:///{broken}")
@@ -62,6 +64,8 @@ def test_registry_that_is_away_is_503(reporting: Api, monkeypatch: pytest.Monkey
         answer = reporting.get(path)
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
+    monkeypatch.delenv("TICKCAST_MLFLOW_URI")
+    assert {reporting.get(path).status_code for path in ("/v1/models/300/report", "/v1/models")} == {200}
 
 
 def test_the_api_process_loads_neither_mlflow_nor_catboost() -> None:
