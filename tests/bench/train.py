@@ -21,6 +21,7 @@ from rich.table import Table
 
 from agents.predictor import forecast
 from agents.send import encode
+from app.worker import calm_collector
 from ml import dataset
 from ml.candle_file import History, candle_of, read_candles
 from ml.catboost_model import DEFAULTS, fit_model
@@ -89,6 +90,7 @@ def forecasts_us(history: History, count: int) -> list[float]:
     rolling = learn(START, (True, True, False, False, False))
     candles = [candle_of("A/USDT", history.columns, at) for at in range(WARM_BARS + count)]
     found, clock = [], time.perf_counter_ns
+    calm_collector()  # as in the worker
     for candle in candles:
         started = clock()
         for row in fold.apply(candle):
