@@ -41,7 +41,8 @@ class Accuracy(msgspec.Struct, frozen=True):
     mae_bps: float
     """Mean absolute log return from the median to the outcome."""
     direction: float | None
-    """Share of outcomes on the median's side of the base price, of those that moved; null where none did."""
+    """Share of outcomes on the median's side of the base price, of those that moved and whose median had a side; null
+    where there are none, as with the baseline, whose median is the base price."""
     first_target_ms: int
     last_target_ms: int
     """First and last `target_ms` among them."""
@@ -78,8 +79,8 @@ SELECT
     avg(e.pinball_bps), avg(e.baseline_pinball_bps),
     if(sum(e.baseline_pinball_bps) > 0, 1 - sum(e.pinball_bps) / sum(e.baseline_pinball_bps), NULL),
     avg(below[4] AND NOT below[2]), avg(below[5] AND NOT below[1]), avg(abs(error_bps)),
-    if(countIf(return_bps != 0) > 0,
-       avgIf(sign(return_bps) = sign(round(return_bps - error_bps, 6)), return_bps != 0),
+    if(countIf(said != 0 AND return_bps != 0) > 0,
+       avgIf(sign(return_bps) = sign(round(return_bps - error_bps, 6) AS said), said != 0 AND return_bps != 0),
        NULL),
     toUnixTimestamp64Milli(min(target_time)), toUnixTimestamp64Milli(max(target_time))
 FROM forecast_errors AS e FINAL

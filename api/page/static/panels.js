@@ -71,7 +71,7 @@ export function accuracyPanel(rows, problem) {
     ['Pinball loss', `${format.number(row.pinball_bps, 3)} bps`],
     ['Baseline', `${format.number(row.baseline_pinball_bps, 3)} bps`],
     ['Mean error of the median', `${format.number(row.mae_bps, 2)} bps`],
-    ['Direction right', row.direction > 0 ? format.percent(row.direction) : 'gives none'],
+    ['Direction right', row.direction !== null ? format.percent(row.direction) : 'gives none'],
     ['Model', `${row.model} ${row.model_version}`],
   ];
   for (const other of used.slice(1, 4)) entries.push([`${other.model} ${other.model_version}`, `${format.number(other.scored)} scored, ${format.signedPercent(other.skill)}`]);

@@ -79,7 +79,7 @@ def test_a_median_at_the_base_price_has_no_direction(store_client: Client) -> No
     rows.insert_errors(store_client, [error(0, PAIR, return_bps=20.0, error_bps=20.0 - noise)], "a")
     rows.insert_errors(store_client, [error(0, "ETH/USD", return_bps=0.0, baseline_pinball_bps=0.0)], "b")
     found = {row.pair: row for row in figures.accuracy(store_client, *ALL)}
-    assert found[PAIR].direction == 0.0
+    assert found[PAIR].direction is None
     assert (found["ETH/USD"].direction, found["ETH/USD"].skill) == (None, None)
 
 
