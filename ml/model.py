@@ -164,8 +164,9 @@ def probability_up(scaled: Sequence[float]) -> float:
     if above == len(LEVELS):
         return 1.0 - LEVELS[-1]
     low, high = scaled[above - 1], scaled[above]
-    slope = (LEVELS[above] - LEVELS[above - 1]) / (high - low)
-    return 1.0 - (slope * (0.0 - low) + LEVELS[above - 1])
+    # The share of the way first: a slope over a tiny distance would be infinite.
+    share = -low / (high - low)
+    return 1.0 - (LEVELS[above - 1] + share * (LEVELS[above] - LEVELS[above - 1]))
 
 
 def check_width(x: npt.NDArray[np.float32]) -> None:

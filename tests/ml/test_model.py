@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ml.baseline import GAUSSIAN, BaselineModel
@@ -56,6 +56,8 @@ def test_quantiles_are_sorted_positive_prices(sigma: float, close: float, horizo
 
 
 @given(st.lists(st.floats(-5, 5), min_size=5, max_size=5))
+@example([-1.0, -1.0, 0.0, 5e-324, 1.0])
+@example([-1.0, -1.0, -5e-324, 5e-324, 1.0])
 def test_probability_up_stays_within_what_five_quantiles_tell(values: list[float]) -> None:
     assert 0.049 <= probability_up(sorted(values)) <= 0.951
 
@@ -66,10 +68,10 @@ def test_probability_up_follows_the_quantiles() -> None:
     assert probability_up([value - 9.0 for value in GAUSSIAN]) == pytest.approx(0.05)
 
 
-@given(st.lists(st.floats(-5, 5), min_size=5, max_size=5))
-def test_probability_up_is_what_numpy_interpolates(values: list[float]) -> None:
-    values.sort()
-    assert probability_up(values) == 1.0 - np.interp(0.0, values, LEVELS)
+@given(st.lists(st.integers(-5_000, 5_000), min_size=5, max_size=5))
+def test_probability_up_is_what_numpy_interpolates(thousandths: list[int]) -> None:
+    values = [value / 1_000 for value in sorted(thousandths)]
+    assert probability_up(values) == pytest.approx(1.0 - np.interp(0.0, values, LEVELS), abs=1e-12)
 
 
 def test_trained_baseline_takes_the_tails_as_they_were_and_keeps_the_last_price() -> None:
