@@ -20,7 +20,7 @@ from redpanda.settings import BrokerSettings
 from redpanda.topics import ALERTS, FEATURES, FORECASTS, TRAIN_REQUESTS
 from tables.features import FEATURE_NAMES
 from tables.records import MINUTE_MS, Alert, Features, Forecast, TrainRequest
-from tests.support.samples import features
+from tests.support.samples import START_MS, features
 from tests.support.waiting import wait_for
 from tests.support.worker import Worker, everything, own_broker
 
@@ -46,7 +46,8 @@ def serve(home: Path, trained_on: list[Features]) -> None:
     reference = Reference.of(np.concatenate([inputs(raw_row(one)) for one in trained_on]))
     leaf = np.tile(np.array([-1.6, -0.6, 0.1, 0.7, 1.7]), (12, 1))
     trees = Trees(np.zeros((2, 3), np.int32), np.zeros((2, 3), np.float32), leaf / 3, 1.0, np.zeros(5))
-    origin = Origin(60, source="sim", references={PAIR: reference})
+    # Trained a moment before: a model whose age is not known is too old, which is told as well.
+    origin = Origin(60, source="sim", data_to_ms=START_MS, references={PAIR: reference})
     registry.promote(60, registry.register(TreesModel(origin, trees), Record()))
 
 
