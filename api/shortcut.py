@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
+from api.routes.parameters import PAIR_MAX
+from api.tokens import HORIZON_MAX_S
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -21,8 +24,6 @@ __all__ = ["Shortcut"]
 PATH: Final = "/v1/forecasts/latest"
 KEPT_MAX: Final = 1_000
 """Questions that are remembered (count)."""
-PAIR_MAX: Final = 40
-HORIZON_MAX_S: Final = 604_800
 _Asked = tuple[str | None, int | None]
 
 

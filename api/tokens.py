@@ -13,6 +13,7 @@ import msgspec
 from tables.records import Forecast, Scored
 
 __all__ = [
+    "HORIZON_MAX_S",
     "ID_MAX",
     "TOKEN_MAX",
     "BadTokenError",
@@ -26,6 +27,8 @@ __all__ = [
 
 TOKEN_MAX: Final = 512
 """Longest cursor that is read (characters)."""
+HORIZON_MAX_S: Final = 604_800
+"""Longest horizon that is asked for: a week (s)."""
 ID_MAX: Final = 512
 """Longest id that is read (characters)."""
 
@@ -42,7 +45,7 @@ class ForecastId(NamedTuple):
     """What names a forecast."""
 
     pair: _Text
-    horizon_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)]
+    horizon_s: Annotated[int, msgspec.Meta(ge=1, le=HORIZON_MAX_S)]
     feature_open_ms: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
     model: _Text
     model_version: _Text

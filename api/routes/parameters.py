@@ -8,10 +8,11 @@ from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
 from api.problems import BAD_REQUEST, EVERYWHERE, NOT_ACCEPTABLE, NOT_FOUND, UNAVAILABLE
-from api.tokens import TOKEN_MAX
+from api.tokens import HORIZON_MAX_S, TOKEN_MAX
 from tables.records import Timeframe
 
 __all__ = [
+    "PAIR_MAX",
     "WINDOW_MS",
     "Cursor",
     "From",
@@ -26,10 +27,12 @@ __all__ = [
     "json_answers",
 ]
 
+PAIR_MAX: Final = 40
+"""Longest name of a pair that is asked for (characters)."""
 _PAIR: Final = QueryParameter(
     name="pair",
     min_length=1,
-    max_length=40,
+    max_length=PAIR_MAX,
     description="Pair as Kraken's v2 API writes it; `/` may stand as it is or as `%2F`.",
     examples=[Example(value="BTC/USD")],
 )
@@ -44,7 +47,7 @@ Horizon = Annotated[
     QueryParameter(
         name="horizon_s",
         ge=1,
-        le=604_800,
+        le=HORIZON_MAX_S,
         description="Horizon of the forecast, s. Default: all.",
         examples=[Example(value=300)],
     ),

@@ -12,6 +12,7 @@ from litestar.params import PathParameter, QueryParameter
 from api.context import ApiContext
 from api.problems import BAD_REQUEST, EVERYWHERE, NO_REPORT, UNAVAILABLE, no_report
 from api.routes.models import ask_registry
+from api.tokens import HORIZON_MAX_S
 from ml.registry import REPORT, Registry
 from ml.settings import MlSettings
 
@@ -21,7 +22,9 @@ Alias = Annotated[
     Literal["challenger", "champion", "previous"],
     QueryParameter(name="alias", description="`challenger` is the newest trained, promoted or not."),
 ]
-Horizon = Annotated[int, PathParameter(name="horizon_s", ge=60, le=604_800, description="Horizon of the forecast, s.")]
+Horizon = Annotated[
+    int, PathParameter(name="horizon_s", ge=60, le=HORIZON_MAX_S, description="Horizon of the forecast, s.")
+]
 # The page holds its own style and script, and whatever it shows it brings along: nothing else may be loaded.
 POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; "
