@@ -21,8 +21,30 @@ from agents.chunk_app import ChunkApp
 from agents.send import deliver_dead_letters, encode
 from agents.stage import Decoder, WorkerState, register
 from redpanda.errors import BadInputError, UnreachableError
-from redpanda.topics import ALERTS, CANDLES, DEAD_LETTERS, FEATURES, FORECAST_ERRORS, FORECASTS, HOLES
-from tables.records import Alert, Candle, DeadLetter, Features, Forecast, ForecastError, Hole
+from redpanda.topics import (
+    ALERTS,
+    CANDLES,
+    DEAD_LETTERS,
+    FEATURES,
+    FORECAST_ERRORS,
+    FORECASTS,
+    HOLES,
+    MODELS,
+    TRADES,
+    TRADES_LATE,
+)
+from tables.records import (
+    Alert,
+    Candle,
+    DeadLetter,
+    Features,
+    Forecast,
+    ForecastError,
+    Hole,
+    LateTrade,
+    ModelInService,
+    Trade,
+)
 
 __all__ = ["Sink", "make_sinks"]
 
@@ -43,7 +65,7 @@ class Sink(Generic[T]):
     """Writes one topic into one table."""
 
     def __init__(
-        self, app: ChunkApp, state: WorkerState, topic: str, record_type: type[T], insert: Insert[T], connect: Any
+        self, app: ChunkApp, state: WorkerState, topic: str, record_type: Any, insert: Insert[T], connect: Any
     ) -> None:
         self._app = app
         self._state = state
@@ -159,12 +181,17 @@ def make_sinks(app: ChunkApp, state: WorkerState, settings: Any) -> list[Sink[An
     def open_client() -> Any:
         return connect(settings)
 
-    return [
+    found: list[Sink[Any]] = [
         Sink(app, state, CANDLES, Candle, rows.insert_candles, open_client),
         Sink(app, state, FEATURES, Features, rows.insert_features, open_client),
         Sink(app, state, FORECASTS, Forecast, rows.insert_forecasts, open_client),
         Sink(app, state, FORECAST_ERRORS, ForecastError, rows.insert_errors, open_client),
         Sink(app, state, ALERTS, Alert, rows.insert_alerts, open_client),
         Sink(app, state, HOLES, Hole, rows.insert_holes, open_client),
+        Sink(app, state, TRADES_LATE, LateTrade, rows.insert_late_trades, open_client),
+        Sink(app, state, MODELS, ModelInService, rows.insert_models, open_client),
         Sink(app, state, DEAD_LETTERS, DeadLetter, rows.insert_dead_letters, open_client),
     ]
+    if settings.store_trades:
+        found.append(Sink(app, state, TRADES, list[Trade], rows.insert_trades, open_client))
+    return found

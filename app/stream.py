@@ -19,6 +19,7 @@ from agents.predictor import PredictorStage
 from agents.recovery import StateTables
 from agents.scorer import ScorerStage
 from agents.send import compress_fast
+from agents.service_log import ServiceLog
 from agents.sinks import make_sinks
 from agents.stage import WorkerState
 from app.health_pages import Health
@@ -120,6 +121,7 @@ def _add_forecasting(
     if "predictor" in worker.stages:
         table = _table(app, broker, ROLLING_STATE, FORECAST_ERRORS, ())
         PredictorStage(app, state, watch, table)
+        ServiceLog(app, watch, ml.model_life_ms)
     if "scorer" in worker.stages:
         table, drift = _table(app, broker, SCORE_STATE, FORECASTS, (FORECAST_ERRORS,)), DriftSettings()
         ScorerStage(app, state, table, rules.retention_ms + rules.lateness_ms, drift)

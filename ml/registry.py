@@ -29,13 +29,24 @@ from redpanda.errors import ConfigError, UnreachableError
 from tables.features.catalog import FEATURE_SET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlflow import MlflowClient
 
     from ml.settings import MlSettings
 
-__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "REPORT", "VERDICT", "Record", "Registry", "model_name"]
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "PREVIOUS",
+    "PRUNED",
+    "REPORT",
+    "VERDICT",
+    "Record",
+    "Registry",
+    "model_name",
+    "pages",
+]
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -45,12 +56,38 @@ _FOLDER: Final = "model"
 VERDICT: Final = "verdict.json"
 REPORT: Final = "report.html"
 """Artefact of a run that trained something: `ml.report`."""
+PRUNED: Final = "pruned"
+"""Tag of a version whose report was taken away."""
 _log = logging.getLogger("tickcast.registry")
 
 
 def model_name(horizon_s: int) -> str:
     """Name of the registered model of a horizon (MLflow refuses `/` and `:`)."""
     return f"tickcast-{horizon_s}s"
+
+
+def pages(ask: Callable[..., Any]) -> list[Any]:
+    """Give all that a paged question of the client answers."""
+    found, token = [], None
+    while True:
+        page = ask(page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _delete(artifacts: str, name: str) -> None:
+    """Delete one artefact of a run, which may be gone already."""
+    folder = local_folder(artifacts)
+    if folder is not None:
+        (folder / name).unlink(missing_ok=True)
+        return
+    from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415  # the worker needs no MLflow
+        get_artifact_repository,
+    )
+
+    get_artifact_repository(artifacts).delete_artifacts(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +321,22 @@ class Registry:
             if all(one.path != name for one in self._client.list_artifacts(run_id)):
                 return None
             return Path(self._client.download_artifacts(run_id, name, temporary)).read_bytes()
+
+    def prune(self, horizon_s: int, name: str, keep: int) -> list[str]:
+        """Take a text away from all versions but the `keep` newest and those with an alias; gives which lost it.
+
+        The version, its artefact and its verdict stay.
+        """
+        model = model_name(horizon_s)
+        with self._answering():
+            aliased = {str(version) for version in self._client.get_registered_model(model).aliases.values()}
+            rows = pages(lambda **page: self._client.search_model_versions(f"name = '{model}'", **page))
+            rows.sort(key=lambda row: int(row.version), reverse=True)
+            old = [row for row in rows[keep:] if str(row.version) not in aliased and PRUNED not in row.tags]
+            for row in old:
+                _delete(str(row.source).rpartition("/")[0], name)
+                self._client.set_model_version_tag(model, str(row.version), PRUNED, name)
+        return [str(row.version) for row in old]
 
     def _settle(self) -> None:
         """Create what is missing before the writer's lock is taken: the database has a lock of its own."""

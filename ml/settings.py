@@ -87,6 +87,9 @@ class TrainerSettings(MlSettings):
     train_nice: int = Field(default=10, ge=0, le=19)
     """Politeness of the training process: the live stream shares its cores and comes first (nice value)."""
 
+    train_keep_reports: int = Field(default=50, ge=1)
+    """Newest reports that are kept of each horizon, beside those of versions with an alias; each has 2 MB (count)."""
+
     train_seed: int = Field(default=20_180_513, ge=0)
     """Base of every random number of a training."""
 

@@ -6,17 +6,14 @@ import json
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ml.alias import local_folder
 from ml.lock import file_lock
-from ml.registry import CHAMPION, PREVIOUS, VERDICT, Registry, model_name
+from ml.registry import CHAMPION, PREVIOUS, VERDICT, Registry, model_name, pages
 from redpanda.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["Shelf", "Version", "horizon_of", "number", "read_version"]
 
@@ -143,7 +140,7 @@ class Shelf(Registry):
         if self._sqlite is not None and not self._sqlite.exists():
             return []
         with self._answering():
-            names = [one.name for one in self._pages(self._client.search_registered_models)]
+            names = [one.name for one in pages(self._client.search_registered_models)]
             horizons = sorted(h for h in map(horizon_of, names) if h is not None)
             found = [one for horizon_s in horizons for one in self._of_horizon(horizon_s)]
         return sorted(found, key=lambda one: (one.horizon_s, -int(one.version)))
@@ -172,18 +169,8 @@ class Shelf(Registry):
         aliases: dict[str, list[str]] = {}
         for alias, number in self._client.get_registered_model(name).aliases.items():
             aliases.setdefault(str(number), []).append(alias)
-        rows = self._pages(lambda **page: self._client.search_model_versions(f"name = '{name}'", **page))
+        rows = pages(lambda **page: self._client.search_model_versions(f"name = '{name}'", **page))
         return [
             read_version(horizon_s, row, self._client.get_run(row.run_id), sorted(aliases.get(str(row.version), [])))
             for row in rows
         ]
-
-    @staticmethod
-    def _pages(ask: Callable[..., Any]) -> list[Any]:
-        found, token = [], None
-        while True:
-            page = ask(page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return found

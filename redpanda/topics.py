@@ -22,6 +22,7 @@ __all__ = [
     "HOLES",
     "LEASES",
     "MARKET_STATS",
+    "MODELS",
     "NEWS",
     "ROLLING_STATE",
     "SCORE_STATE",
@@ -87,6 +88,7 @@ HOLES: Final = "holes"
 DEAD_LETTERS: Final = "dead-letters"
 LEASES: Final = "ingest-leases"
 MARKET_STATS: Final = "market-stats"
+MODELS: Final = "models"
 
 TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(TRADES, "array of 1..N trades of one pair, in trade_id order", "delete", 30 * DAY_MS),
@@ -108,6 +110,7 @@ TOPICS: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(SENTIMENT, "one score per pair and window", "delete", 30 * DAY_MS),
     TopicSpec(TRADES_LATE, "a trade older than any window in state", "delete", 30 * DAY_MS),
     TopicSpec(HOLES, "trade ids that a feed passed over, and what became of them", "delete", 30 * DAY_MS),
+    TopicSpec(MODELS, "a worker began to answer with a version of a model", "delete", 30 * DAY_MS),
     TopicSpec(DEAD_LETTERS, "a refused record with its reason", "delete", 30 * DAY_MS),
     TopicSpec(
         MARKET_STATS,

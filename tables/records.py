@@ -22,6 +22,7 @@ __all__ = [
     "Hole",
     "HoleState",
     "LateTrade",
+    "ModelInService",
     "Scored",
     "Side",
     "Timeframe",
@@ -248,6 +249,28 @@ class LateTrade(msgspec.Struct, frozen=True):
     trade: Trade
     reason: str
     watermark_ms: int
+
+
+class ModelInService(msgspec.Struct, frozen=True):
+    """A worker began to answer with a version of a model."""
+
+    horizon_s: int
+    model: str
+    model_version: str
+    """`0` for the untrained baseline."""
+    model_alias: str
+    """Alias it was loaded by; empty for a stand-in."""
+    feature_set: str
+    source: str
+    """Where its training data came from; empty for the untrained baseline."""
+    data_to_ms: int | None
+    """open_ms of the newest candle that it learned from; None for the untrained baseline."""
+    expires_at_ms: int | None
+    """From when on its forecasts are not trusted, ms since the epoch; None: never."""
+    worker: str
+    """Host and process id."""
+    at_ms: int
+    """Wall clock when it went into service, ms since the epoch."""
 
 
 class Hole(msgspec.Struct, frozen=True):

@@ -55,6 +55,8 @@ def list_models(
 )
 def show(version: Which, horizon: Minutes, as_json: AsJson = False, home: Home = None) -> None:
     """Show one version: tags, parameters, figures, the checks of the gate, and where its report lies."""
+    from ml.registry import PRUNED
+
     registry = _registry(home)
     found = registry.version(horizon * 60, version)
     checks = registry.checks(found)
@@ -74,7 +76,10 @@ def show(version: Which, horizon: Minutes, as_json: AsJson = False, home: Home =
         say(f"  {word:<4} {check['name']:<36} {_value(check['value'])} (bound {check['bound']})")
     if not checks:
         say("  was never asked: nothing was trained")
-    say(f"\nreport  {found.artifacts}/report.html" if checks else "\nreport  none")
+    if PRUNED in found.tags:
+        say("\nreport  none any more: TICKCAST_TRAIN_KEEP_REPORTS newer ones are kept")
+    else:
+        say(f"\nreport  {found.artifacts}/report.html" if checks else "\nreport  none")
 
 
 @cli.command()

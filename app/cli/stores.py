@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.common import Home, examples, log_to_stderr, override, say
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver import Client
+
+    from tables.clickhouse.settings import StoreSettings
 
 __all__ = ["cli"]
 
@@ -92,16 +97,59 @@ def status(home: Home = None) -> None:
 @cli.command()
 @examples(
     "tickcast store verify",
+    "tickcast store verify --topics",
     "tickcast store verify --home .tickcast-kraken",
 )
-def verify(home: Home = None) -> None:
+def verify(
+    home: Home = None,
+    topics: Annotated[
+        bool,
+        typer.Option("--topics", help="Look for every row, too, that the topics have told and the sinks committed."),
+    ] = False,
+) -> None:
     """Compare the store's tables with the schema in the repository; exit code 1 when they differ."""
     override(home=home)
     log_to_stderr(level=30)
     from tables.clickhouse import client, migrate
     from tables.clickhouse.settings import StoreSettings
 
-    problems = migrate.verify(client.connect(StoreSettings()))
+    settings = StoreSettings()
+    connection = client.connect(settings)
+    problems = migrate.verify(connection)
     say("\n".join(problems) or "the store matches the schema")
+    if topics and not problems:
+        problems = _against_topics(connection, settings)
     if problems:
         raise typer.Exit(1)
+
+
+def _against_topics(connection: Client, settings: StoreSettings) -> list[str]:
+    """Print what of the topics the store has; gives what is wrong."""
+    from app.cli.progress import progress
+    from app.cli.proof_tables import grid
+    from app.store_check import check
+    from redpanda.settings import BrokerSettings
+
+    with progress() as tell:
+        found = check(connection, settings, BrokerSettings(), tell)
+    head = ("topic", "committed", "rows", "missing", "older", "expired", "waiting")
+    say(
+        grid(
+            head,
+            [
+                (
+                    one.topic,
+                    *(f"{n:,}" for n in (one.records, one.rows, one.missing, one.older, one.expired, one.waiting)),
+                )
+                for one in found
+            ],
+        )
+    )
+    problems = [
+        f"{one.table}: {one.missing:,} missing, {one.older:,} in an older version, the first: {one.example}; "
+        "refused rows are in dead_letters, others come back with `tickcast rebuild`"
+        for one in found
+        if not one.is_whole
+    ]
+    say("\n".join(problems) or "the store has every row that the sinks have committed")
+    return problems

@@ -18,6 +18,7 @@ __all__ = [
     "ONE",
     "OUTCOME",
     "SKILL",
+    "SWAPS",
     "TRUST",
     "WHERE_IT_FELL",
     "WIDTH",
@@ -129,12 +130,24 @@ ORDER BY time, reason"""
 AGE: Final = f"""SELECT
     $__timeInterval(feature_open) AS time,
     concat(model, ' ', model_version) AS name,
-    max(dateDiff('second', first_bar, feature_open)) AS Value
+    max(dateDiff('second', learned_to, feature_open)) AS Value
 FROM forecasts
-INNER JOIN model_versions USING (pair, horizon_s, model, model_version)
+INNER JOIN
+(
+    SELECT horizon_s, model, model_version, max(data_to) AS learned_to
+    FROM models
+    GROUP BY horizon_s, model, model_version
+    HAVING learned_to IS NOT NULL
+) USING (horizon_s, model, model_version)
 WHERE {ANY_MODEL} AND $__timeFilter(feature_open)
 GROUP BY time, name
 ORDER BY time, name"""
+
+SWAPS: Final = """SELECT at, horizon_s, model, model_version AS version, model_alias AS alias, source, data_to, worker
+FROM models FINAL
+WHERE horizon_s = ${horizon} AND $__timeFilter(at)
+ORDER BY at DESC, worker
+LIMIT 50"""
 
 LEAGUE: Final = f"""SELECT
     pair,

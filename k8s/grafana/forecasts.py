@@ -15,6 +15,7 @@ from k8s.grafana.forecast_queries import (
     ONE,
     OUTCOME,
     SKILL,
+    SWAPS,
     TRUST,
     WHERE_IT_FELL,
     WIDTH,
@@ -193,7 +194,8 @@ FORECASTS: Final = Dashboard(
         Section("Which model"),
         Panel(
             "Model age",
-            "Time since the first forecast of the version that serves. It grows until the next promotion.",
+            "From the newest candle that a version has learned from to the candle it answers. Past "
+            "TICKCAST_MODEL_EXPIRES_DAYS its forecasts are not trusted.",
             "s",
             Kind.LINES,
             (AGE,),
@@ -233,6 +235,15 @@ FORECASTS: Final = Dashboard(
                 "loss": Style(unit="none", decimals=2),
                 "mae": Style(unit="none", decimals=2),
             },
+        ),
+        Panel(
+            "Went into service",
+            "The fifty newest times that a worker began to answer with a version, for any pair.",
+            "short",
+            Kind.TABLE,
+            (SWAPS,),
+            width=24,
+            styles={"horizon_s": Style(unit="s")},
         ),
     ),
     start="now-6h",

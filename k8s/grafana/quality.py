@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from k8s.grafana.market import BLUE, GREEN, GREY, ORANGE, RED
-from k8s.grafana.panel import Dashboard, Kind, Metric, Panel, Section, Style
+from k8s.grafana.panel import Dashboard, Kind, Panel, Section, Style
 from k8s.grafana.pipeline import CHOSEN, PAIRS
 
 __all__ = ["QUALITY"]
@@ -67,6 +67,15 @@ WHERE {MINUTES}
 GROUP BY time, pair
 ORDER BY time, pair"""
 
+
+LATE: Final = f"""SELECT
+    $__timeInterval(l.time) AS time,
+    pair,
+    count() AS Value
+FROM late_trades AS l FINAL
+WHERE {CHOSEN} AND $__timeFilter(l.time)
+GROUP BY time, pair
+ORDER BY time, pair"""
 
 ABSENT: Final = f"""SELECT
     $__timeInterval(open_time) AS time,
@@ -182,14 +191,13 @@ QUALITY: Final = Dashboard(
             decimals=1,
         ),
         Panel(
-            "Late trades refused",
-            "Trades whose minute had left the state, by the hour: they are in topic trades-late and in no candle "
-            "(Prometheus).",
+            "Too late for any candle",
+            "Trades whose minute had left the state when they came, by when they were executed.",
             "short",
-            Kind.LINES,
-            metrics=(Metric('sum(increase(tickcast_worker_records_total{what="late"}[1h]))', "refused"),),
-            low=0,
-            styles={"refused": Style(RED)},
+            Kind.BARS,
+            (LATE,),
+            stacked=True,
+            min_interval="5m",
         ),
         Panel(
             "Newest corrections",

@@ -23,6 +23,9 @@ TTL_COLUMNS: Final[dict[str, str]] = {
     "alerts": "at",
     "holes": "found_at",
     "dead_letters": "at",
+    "trades": "time",
+    "late_trades": "time",
+    "models": "at",
     "market_rolling": "open_time",
 }
 """Tables whose rows may expire, and the time that their age is counted from: the one of their partitions."""
@@ -35,7 +38,11 @@ _CREATE: Final = re.compile(r"CREATE (TABLE|VIEW) IF NOT EXISTS (\w+)")
 _ENGINE: Final = re.compile(r"ENGINE = ReplacingMergeTree(?:\((\w+)\))?")
 _ALTER: Final = re.compile(r"ALTER TABLE (\w+)")
 _WINDOW: Final = "non_replicated_deduplication_window"
-_SHARDED_BY: Final = {"dead_letters": "cityHash64(topic, partition, offset)", "schema_migrations": "0"}
+_SHARDED_BY: Final = {
+    "dead_letters": "cityHash64(topic, partition, offset)",
+    "schema_migrations": "0",
+    "models": "horizon_s",
+}
 
 
 class Ttl(NamedTuple):

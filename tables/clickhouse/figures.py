@@ -62,8 +62,8 @@ class PairQuality(msgspec.Struct, frozen=True):
     """Of these, minutes in which nothing traded (count)."""
     revised: int
     """Of these, corrected by late trades after they had closed (count)."""
-    late_trades: int | None
-    """Trades too late for any candle: null, as they are kept in topic `trades-late` and not in the store."""
+    late_trades: int
+    """Trades executed within the window that came too late for any candle (count)."""
     holes_open: int
     holes_repaired: int
     holes_unrepairable: int
@@ -131,15 +131,16 @@ _HOLES: Final = (
     "SELECT pair, countIf(state = 'open'), countIf(state = 'repaired'), countIf(state = 'unrepairable'), "
     "sumIf(last_id - first_id + 1, state != 'repaired') FROM holes FINAL WHERE {within} {pair} GROUP BY pair"
 )
+_LATE: Final = "SELECT pair, count() FROM late_trades FINAL WHERE {within} {pair} GROUP BY pair"
 
 
 def quality(client: Client, pair: str | None, from_ms: int, to_ms: int, now_ms: int) -> list[PairQuality]:
-    """Count candles opened and holes found in [from_ms, to_ms), by pair.
+    """Count candles opened, holes found and late trades executed in [from_ms, to_ms), by pair.
 
     Parameters
     ----------
     pair
-        Only this one; None for all that the store has candles or holes of.
+        Only this one; None for all that the store has anything of.
     now_ms
         What the lag is counted to.
     """
@@ -151,21 +152,29 @@ def quality(client: Client, pair: str | None, from_ms: int, to_ms: int, now_ms: 
         row[0]: row[1:]
         for row in select_rows(client, _COUNTS.format(within=within("open_time"), pair=one), **parameters)
     }
+    late = dict(select_rows(client, _LATE.format(within=within("time"), pair=one), **parameters))
     with store_errors("reading holes"):  # not as the others: a hole may lie in two partitions
         found = client.query(_HOLES.format(within=within("found_at"), pair=one), parameters=parameters).result_rows
     holes = {row[0]: row[1:] for row in found}
     return [
-        _quality(name, newest.get(name), counts.get(name, (0, 0, 0)), holes.get(name, (0, 0, 0, 0)), now_ms)
-        for name in sorted({*newest, *holes})
+        _quality(
+            name,
+            newest.get(name),
+            counts.get(name, (0, 0, 0)),
+            holes.get(name, (0, 0, 0, 0)),
+            late.get(name, 0),
+            now_ms,
+        )
+        for name in sorted({*newest, *holes, *late})
     ]
 
 
 def no_data(pair: str) -> PairQuality:
     """Give the figures of a pair of which the store has nothing."""
-    return _quality(pair, None, (0, 0, 0), (0, 0, 0, 0), 0)
+    return _quality(pair, None, (0, 0, 0), (0, 0, 0, 0), 0, 0)
 
 
-def _quality(pair: str, last_ms: int | None, counts: Any, holes: Any, now_ms: int) -> PairQuality:
+def _quality(pair: str, last_ms: int | None, counts: Any, holes: Any, late: int, now_ms: int) -> PairQuality:
     candles, synthetic, revised = counts
     still_open, repaired, unrepairable, missing = holes
     return PairQuality(
@@ -175,7 +184,7 @@ def _quality(pair: str, last_ms: int | None, counts: Any, holes: Any, now_ms: in
         candles=candles,
         synthetic=synthetic,
         revised=revised,
-        late_trades=None,
+        late_trades=late,
         holes_open=still_open,
         holes_repaired=repaired,
         holes_unrepairable=unrepairable,

@@ -16,6 +16,7 @@ import msgspec
 from redpanda.errors import ConfigError
 from tables.clickhouse.client import store_errors
 from tables.clickhouse.deploy import ttl_changes
+from tables.clickhouse.rows import TABLES
 from tables.clickhouse.settings import StoreSettings
 from tables.clickhouse.sql import split_statements
 from tables.features.catalog import CATALOG, Catalog
@@ -180,6 +181,25 @@ def verify(client: Client) -> list[str]:
         missing = feature_columns(CATALOG, _columns_of_features(client))
         if missing:
             problems.append(f"table features lacks {', '.join(missing)}: run `tickcast store migrate`")
+        if not problems:  # what is pending has been said
+            problems += _changed_by_hand(client)
+    return problems
+
+
+def _changed_by_hand(client: Client) -> list[str]:
+    """Name tables that are gone or whose columns are not those that the sinks write."""
+    found: dict[str, dict[str, str]] = {}
+    sql = "SELECT table, name, type FROM system.columns WHERE database = {db:String}"
+    for table, name, kind in client.query(sql, parameters={"db": client.database}).result_rows:
+        found.setdefault(table, {})[name] = kind
+    problems = []
+    for table, columns in TABLES.items():
+        if table not in found:
+            problems.append(f"table {table} is gone, though its migration was applied: was it dropped by hand?")
+            continue
+        odd = [one.name for one in columns if found[table].get(one.name) != one.type]
+        if odd:
+            problems.append(f"table {table} was changed by hand: {', '.join(odd)} missing or of another type")
     return problems
 
 

@@ -17,7 +17,18 @@ import numpy.typing as npt
 from redpanda.errors import BadInputError
 from tables.clickhouse.client import store_errors
 from tables.features import FEATURE_NAMES
-from tables.records import Alert, Candle, DeadLetter, Features, Forecast, ForecastError, Hole
+from tables.records import (
+    Alert,
+    Candle,
+    DeadLetter,
+    Features,
+    Forecast,
+    ForecastError,
+    Hole,
+    LateTrade,
+    ModelInService,
+    Trade,
+)
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import AsyncClient, Client
@@ -41,6 +52,12 @@ __all__ = [
     "insert_features",
     "insert_forecasts",
     "insert_holes",
+    "insert_late_trades",
+    "insert_models",
+    "insert_trades",
+    "late_trade_batch",
+    "model_batch",
+    "trade_batch",
 ]
 
 
@@ -64,6 +81,7 @@ _TEXT: Final = "LowCardinality(String)"
 _TIME: Final = "DateTime64(3, 'UTC')"
 _FLOAT: Final = "Float64"
 _COUNT: Final = "UInt32"
+_EXACT_TIME: Final = "DateTime64(9, 'UTC')"
 
 
 def _columns(*groups: tuple[str, str]) -> tuple[Column, ...]:
@@ -139,11 +157,33 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "holes": _columns(
         (_TEXT, "pair"),
         ("Int64", "first_id last_id"),
-        ("DateTime64(9, 'UTC')", "after=after_ns"),
+        (_EXACT_TIME, "after=after_ns"),
         (_TEXT, "state"),
         (_COUNT, "tries"),
         (_TIME, "found_at=found_at_ms at=at_ms"),
         (_TEXT, "source"),
+    ),
+    "trades": _columns(
+        (_TEXT, "pair"),
+        (_EXACT_TIME, "time=ts_ns"),
+        ("Int64", "trade_id"),
+        (_FLOAT, "price qty"),
+        (_TEXT, "side ord_type source"),
+    ),
+    "late_trades": _columns(
+        (_TEXT, "pair=trade.pair"),
+        (_EXACT_TIME, "time=trade.ts_ns"),
+        ("Int64", "trade_id=trade.trade_id"),
+        (_FLOAT, "price=trade.price qty=trade.qty"),
+        (_TEXT, "side=trade.side source=trade.source reason"),
+        (_TIME, "watermark=watermark_ms"),
+    ),
+    "models": _columns(
+        (_COUNT, "horizon_s"),
+        (_TEXT, "model model_version model_alias feature_set source"),
+        (f"Nullable({_TIME})", "data_to=data_to_ms expires_at=expires_at_ms"),
+        ("String", "worker"),
+        (_TIME, "at=at_ms"),
     ),
     "dead_letters": _columns(
         (_TIME, "at=at_ms"),
@@ -180,6 +220,22 @@ def alert_batch(rows: Sequence[Alert]) -> Batch:
 def hole_batch(rows: Sequence[Hole]) -> Batch:
     """Turn holes into columns."""
     return Batch("holes", _data(TABLES["holes"], rows), len(rows))
+
+
+def trade_batch(envelopes: Sequence[Sequence[Trade]]) -> Batch:
+    """Turn records of topic `trades`, each some trades of one pair, into columns."""
+    rows = list(chain.from_iterable(envelopes))
+    return Batch("trades", _data(TABLES["trades"], rows), len(rows))
+
+
+def late_trade_batch(rows: Sequence[LateTrade]) -> Batch:
+    """Turn trades that no candle could take into columns."""
+    return Batch("late_trades", _data(TABLES["late_trades"], rows), len(rows))
+
+
+def model_batch(rows: Sequence[ModelInService]) -> Batch:
+    """Turn models that went into service into columns."""
+    return Batch("models", _data(TABLES["models"], rows), len(rows))
 
 
 def dead_letter_batch(rows: Sequence[DeadLetter]) -> Batch:
@@ -243,6 +299,21 @@ def insert_alerts(client: Client, rows: Sequence[Alert], token: str) -> int:
 def insert_holes(client: Client, rows: Sequence[Hole], token: str) -> int:
     """Insert holes; see `insert`."""
     return insert(client, hole_batch(rows), token)
+
+
+def insert_trades(client: Client, rows: Sequence[Sequence[Trade]], token: str) -> int:
+    """Insert the trades of some envelopes; see `insert`."""
+    return insert(client, trade_batch(rows), token)
+
+
+def insert_late_trades(client: Client, rows: Sequence[LateTrade], token: str) -> int:
+    """Insert trades that no candle could take; see `insert`."""
+    return insert(client, late_trade_batch(rows), token)
+
+
+def insert_models(client: Client, rows: Sequence[ModelInService], token: str) -> int:
+    """Insert models that went into service; see `insert`."""
+    return insert(client, model_batch(rows), token)
 
 
 def insert_dead_letters(client: Client, rows: Sequence[DeadLetter], token: str) -> int:

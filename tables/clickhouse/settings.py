@@ -38,6 +38,10 @@ class StoreSettings(BaseSettings):
     store_request_timeout_s: int = Field(default=60, ge=1, le=3600)
     """How long one query or insert may take (s)."""
 
+    store_trades: bool = False
+    """Whether workers write every single trade into table `trades`. Nothing of tickcast reads it. A store that is down
+    then holds up the candles, too, once 32 MiB of a partition's trades wait."""
+
     store_memory_mb: int = Field(default=900, ge=200, le=65536)
     """Memory that queries and merges of the local store may take together (MB), beside about 300 MB of engine."""
 
@@ -70,6 +74,15 @@ class StoreSettings(BaseSettings):
 
     store_ttl_days_dead_letters: int = Field(default=0, ge=0, le=36_500)
     """The same of dead letters (days); 0 keeps them."""
+
+    store_ttl_days_trades: int = Field(default=0, ge=0, le=36_500)
+    """The same of single trades (days): the table that grows fastest by far."""
+
+    store_ttl_days_late_trades: int = Field(default=0, ge=0, le=36_500)
+    """The same of trades that no candle could take (days); 0 keeps them."""
+
+    store_ttl_days_models: int = Field(default=0, ge=0, le=36_500)
+    """The same of what served when (days); 0 keeps it."""
 
     store_ttl_days_market_rolling: int = Field(default=0, ge=0, le=36_500)
     """The same of table market_rolling, by `open_time` (days)."""

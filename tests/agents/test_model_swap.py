@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from ml.artefact import FORECASTER, TREES
 from ml.registry import CHAMPION, model_name
 from redpanda.settings import BrokerSettings
-from tables.records import MINUTE_MS
+from tables.records import MINUTE_MS, ModelInService
 from tests.support.model_stage import HORIZONS_S, Stage, forecast_broker
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.component, pytest.mark.proof]
 __all__ = ["forecast_broker"]
@@ -69,6 +71,26 @@ def test_swap_is_in_the_forecasts_within_a_second_and_no_candle_is_missed_or_ans
         versions = [version for _, version in sorted(pair)]
         assert versions == sorted(versions), "no candle goes back to the model before"
     assert max(lags_ms) < 1_000
+
+
+def test_topic_models_tells_each_swap_once(stage: Stage) -> None:
+    last = stage.register()
+    moved_ms = stage.point(last)
+    stage.flow.first_of(last, 60)
+
+    def told() -> list[ModelInService]:
+        found = [one for one in stage.models_told() if one.horizon_s == 60]
+        return found if found and found[-1].model_version == last else []
+
+    found = wait_for(told, 60)
+    assert [a for a, b in pairwise(found) if a.model_version == b.model_version] == [], "one record a swap"
+    newest = found[-1]
+    assert (newest.model_alias, newest.source, newest.data_to_ms) == ("champion", "sim", stage.flow.first_open_ms)
+    assert newest.expires_at_ms == stage.flow.first_open_ms + MINUTE_MS + stage.settings.model_life_ms
+    assert newest.at_ms >= moved_ms
+    status = stage.worker.status()
+    assert status is not None
+    assert newest.worker.endswith(f":{status.pid}")
 
 
 @pytest.mark.parametrize(("how", "said"), [("gone", "has no champion"), ("garbage", "cannot be read")])

@@ -18,12 +18,12 @@ from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
 from agents.sinks import Sink, _NotOwnedError, make_sinks
 from agents.stage import WorkerState
-from redpanda.topics import CANDLES, FEATURES, HOLES
+from redpanda.topics import CANDLES, FEATURES, HOLES, MODELS, TRADES, TRADES_LATE
 from tables.clickhouse import migrate, rows
 from tables.clickhouse.client import connect
 from tables.clickhouse.settings import StoreSettings
 from tables.records import Features
-from tests.support.samples import START_MS, candle, features, hole
+from tests.support.samples import START_MS, candle, features, hole, in_service, late_trade
 from tests.support.store import StoreProcess, store, store_client, store_database, store_settings
 from tests.support.waiting import wait_for
 
@@ -82,26 +82,46 @@ def test_a_batch_of_a_former_owner_is_not_stored(store_client: Client, store_set
 def test_a_hole_reaches_the_store_and_its_last_state_counts(
     store_client: Client, store_settings: StoreSettings
 ) -> None:
+    store_all(store_settings, HOLES, [hole(1), hole(20), hole(1, "repaired", at_ms=START_MS + 1)])
+    found = store_client.query("SELECT first_id, state FROM holes FINAL ORDER BY first_id").result_rows
+    assert found == [(1, "repaired"), (20, "open")]
+
+
+def sinks_of(settings: StoreSettings) -> dict[str, Sink[Any]]:
     app = ChunkApp("tickcast-sink-test", broker="kafka://127.0.0.1:1", web_enabled=False)
     app.consumer_generation_id = 1
     app.lease.renew()
-    sinks = {sink._topic: sink for sink in make_sinks(app, WorkerState(), store_settings)}
-    said = [hole(1), hole(20), hole(1, "repaired", at_ms=START_MS + 1)]
-    records: list[Any] = [
-        ConsumerRecord(HOLES, 0, at, 5, 1, b"BTC/USD", msgspec.json.encode(record), None, 0, 0, ())
-        for at, record in enumerate(said)
-    ]
-    asyncio.run(sinks[HOLES]._store([Chunk(TP(HOLES, 0), records, 1, 1)]))
-    found = store_client.query("SELECT first_id, state FROM holes FINAL ORDER BY first_id").result_rows
-    assert found == [(1, "repaired"), (20, "open")]
-    assert set(sinks) == {"candles", "features", "forecasts", "forecast-errors", "alerts", "holes", "dead-letters"}
+    return {sink._topic: sink for sink in make_sinks(app, WorkerState(), settings)}
 
 
 def sink_of(settings: StoreSettings, topic: str) -> Sink[Any]:
-    app = ChunkApp("tickcast-sink-test", broker="kafka://127.0.0.1:1", web_enabled=False)
-    app.consumer_generation_id = 1
-    app.lease.renew()
-    return {sink._topic: sink for sink in make_sinks(app, WorkerState(), settings)}[topic]
+    return sinks_of(settings)[topic]
+
+
+def store_all(settings: StoreSettings, topic: str, said: Sequence[Any]) -> None:
+    """Let the sink of a topic store one chunk."""
+    records: list[Any] = [
+        ConsumerRecord(topic, 0, at, 5, 1, b"key", msgspec.json.encode(record), None, 0, 0, ())
+        for at, record in enumerate(said)
+    ]
+    asyncio.run(sink_of(settings, topic)._store([Chunk(TP(topic, 0), records, 1, 1)]))
+
+
+def test_late_trades_and_models_reach_the_store(store_client: Client, store_settings: StoreSettings) -> None:
+    store_all(store_settings, TRADES_LATE, [late_trade(1), late_trade(2), late_trade(1)])
+    store_all(store_settings, MODELS, [in_service("3"), in_service("0", data_to_ms=None)])
+    assert store_client.query("SELECT trade_id FROM late_trades FINAL ORDER BY trade_id").result_rows == [(1,), (2,)]
+    assert store_client.query("SELECT model_version FROM models ORDER BY model_version").result_rows == [("0",), ("3",)]
+
+
+def test_single_trades_are_stored_only_where_that_is_wanted(
+    store_client: Client, store_settings: StoreSettings
+) -> None:
+    assert TRADES not in sinks_of(store_settings)
+    wanted = store_settings.model_copy(update={"store_trades": True})
+    trades = [msgspec.structs.replace(late_trade().trade, trade_id=at, ts_ns=at) for at in range(5)]
+    store_all(wanted, TRADES, [trades[:3], trades[2:], trades[:1]])
+    assert store_client.query("SELECT count(), sum(trade_id) FROM trades FINAL").result_rows == [(5, 10)]
 
 
 def test_a_row_that_no_column_can_hold_is_split_out_and_the_others_are_stored(

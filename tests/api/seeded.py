@@ -14,7 +14,7 @@ from tables.clickhouse import rows
 from tables.clickhouse.client import connect
 from tables.clickhouse.settings import StoreSettings
 from tables.records import ForecastError
-from tests.support.samples import START_MS, candle, features, forecast, hole
+from tests.support.samples import START_MS, candle, features, forecast, hole, late_trade
 
 __all__ = ["PAIR", "error", "seed"]
 
@@ -58,6 +58,7 @@ def seed(store: StoreSettings, home: Path) -> None:
         rows.insert_errors(
             client, [error(index, PAIR, horizon_s) for index in range(25) for horizon_s in (60, 300)], "s"
         )
+        rows.insert_late_trades(client, [late_trade(pair=PAIR)], "s")
         rows.insert_holes(client, [hole(100, pair=PAIR), hole(200, "repaired", pair=PAIR, found_at_ms=START_MS)], "s")
     finally:
         client.close()

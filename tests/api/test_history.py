@@ -187,7 +187,7 @@ def test_accuracy_and_quality_of_the_past(seeded: Api) -> None:
     assert seeded.get("/v1/accuracy", pair=PAIR).json()["accuracy"] == []
     quality = seeded.get("/v1/quality", pair=PAIR, to=to, window="1h").json()["pairs"]
     assert [(row["candles"], row["holes_open"], row["holes_repaired"], row["late_trades"]) for row in quality] == [
-        (30, 1, 1, None)
+        (30, 1, 1, 1)
     ]
     every = seeded.get("/v1/quality").json()["pairs"]
     names = [row["pair"] for row in every]

@@ -10,7 +10,7 @@ from ml.artefact import TREES
 from ml.baseline import BaselineModel
 from ml.errors import ModelRefusedError
 from ml.model import Origin
-from ml.registry import Record, model_name
+from ml.registry import PRUNED, REPORT, Record, model_name
 from ml.settings import MlSettings
 from ml.trees import Trees, TreesModel
 from ml.versions import Shelf
@@ -140,3 +140,21 @@ def test_what_was_attached_is_read_back_by_alias(shelf: Shelf) -> None:
     assert shelf.attached(600, "challenger", "report.html") == "<html>ü</html>".encode()
     assert shelf.attached(600, "champion", "report.html") is None
     assert shelf.attached(86_400, "champion", "report.html") is None
+
+
+def test_old_reports_go_but_not_those_of_versions_with_an_alias(shelf: Shelf) -> None:
+    versions = [trained(shelf, 660) for _ in range(5)]
+    for version in versions:
+        shelf.attach(660, version, REPORT, f"<html>{version}</html>")
+    shelf.promote(660, versions[0])
+    assert shelf.prune(660, REPORT, keep=2) == ["4", "3"], "the first two are champion and previous"
+    held = {
+        one.version: Path(one.artifacts.removeprefix("file://"), REPORT).exists()
+        for one in shelf.versions()
+        if one.horizon_s == 660
+    }
+    assert held == {"1": False, "2": True, "3": False, "4": False, "5": True, "6": True}
+    assert shelf.attached(660, "champion", REPORT) == b"<html>2</html>"
+    assert {one.version for one in shelf.versions() if PRUNED in one.tags} == {"3", "4"}
+    assert shelf.checks(shelf.version(660, "3")) != [], "the verdict stays"
+    assert shelf.prune(660, REPORT, keep=2) == []

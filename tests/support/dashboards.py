@@ -102,6 +102,13 @@ _REST = (
     ['repaired', 'repaired', 'open', 'unrepairable'][1 + number % 4], 1, open_time, open_time + INTERVAL 1 MINUTE, 'sim'
 FROM (SELECT *, pair, toDateTime64({end_s} - 60 * {minutes} / 40 * number - 60, 3, 'UTC') AS open_time FROM numbers(40)
     ARRAY JOIN {pairs} AS pair)""",
+    """INSERT INTO late_trades SELECT pair, toDateTime64({end_s} - 60 * {minutes} / 30 * number - 90, 9, 'UTC'), number,
+    1, 1, 'buy', 'sim', 'window-left-state', toDateTime64({end_s}, 3, 'UTC')
+FROM numbers(30) ARRAY JOIN {pairs} AS pair""",
+    """INSERT INTO models SELECT horizon_s, 'catboost', ['3', '4'][1 + number], 'champion', '{feature_set}', 'sim',
+    toDateTime64({end_s} - 60 * {minutes} + 30 * {minutes} * number, 3, 'UTC') AS data_to,
+    data_to + INTERVAL 30 DAY, 'host:1', data_to + INTERVAL 5 MINUTE
+FROM numbers(2) ARRAY JOIN [60, 300, 900] AS horizon_s""",
     """INSERT INTO alerts SELECT pair, ['error-drift', 'coverage'][1 + number % 2], 300, number < 3 OR pair = 'XRP/USD',
     0.2, 0.1, 'outer band too narrow', toDateTime64({end_s} - 6000 + 600 * number, 3, 'UTC')
 FROM numbers(8) ARRAY JOIN {pairs} AS pair""",
@@ -155,6 +162,8 @@ _SUPERSEDED = {
     "forecast_errors": "* REPLACE (0 AS outcome_revision, pinball_bps * 5 AS pinball_bps, error_bps - 90 AS error_bps, "
     "[true, true, true, true, true] AS below, NOT synthetic AS synthetic, scored_at - INTERVAL 40 SECOND AS scored_at)",
     "holes": "* REPLACE ('open' AS state, last_id + 5 AS last_id, at - INTERVAL 30 SECOND AS at)",
+    "late_trades": "*",
+    "models": "*",
     "alerts": "*",
     "dead_letters": "*",
 }
@@ -170,6 +179,8 @@ def supersede(client: Client) -> None:
             "holes": "first_id",
             "alerts": "at",
             "dead_letters": "at",
+            "late_trades": "trade_id",
+            "models": "at",
         }.get(table, "feature_open")
         chosen_rows = f"cityHash64({row}) % 7 < 3"
         client.command(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,10 +18,11 @@ from redpanda.admin import apply, connect
 from redpanda.local import LocalBroker
 from redpanda.local.checks import free_port
 from redpanda.settings import BrokerSettings
-from tables.records import Forecast
+from redpanda.topics import MODELS
+from tables.records import Forecast, ModelInService
 from tests.support.forecast_flow import CandleFlow
 from tests.support.waiting import wait_for
-from tests.support.worker import Worker
+from tests.support.worker import Worker, everything
 
 __all__ = ["HORIZONS_S", "Stage", "forecast_broker"]
 
@@ -32,6 +34,7 @@ class Stage:
 
     def __init__(self, home: Path, broker: BrokerSettings, mlflow_uri: str = "") -> None:
         self.home = home
+        self._broker = broker
         self.settings = MlSettings(home=home, horizons_s=HORIZONS_S, mlflow_uri=mlflow_uri)
         self.registry = Registry(self.settings)
         self.worker = Worker(
@@ -97,6 +100,10 @@ class Stage:
         assert (found.missed, found.doubled) == ([], [])
         assert found.forecasts
         return found.forecasts
+
+    def models_told(self) -> list[ModelInService]:
+        """Give what topic `models` holds, in order."""
+        return [msgspec.json.decode(value, type=ModelInService) for value in everything(self._broker, MODELS)]
 
     def versions_once(self, since: int, horizon_s: int = 60) -> set[str]:
         """Give the versions that answered those candles."""

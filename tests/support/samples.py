@@ -7,9 +7,31 @@ from typing import Any
 import msgspec
 
 from tables.features import FEATURE_NAMES, FEATURE_SET
-from tables.records import TIMEFRAME_MS, Candle, DeadLetter, Features, Forecast, ForecastError, Hole, HoleState
+from tables.records import (
+    TIMEFRAME_MS,
+    Candle,
+    DeadLetter,
+    Features,
+    Forecast,
+    ForecastError,
+    Hole,
+    HoleState,
+    LateTrade,
+    ModelInService,
+    Trade,
+)
 
-__all__ = ["START_MS", "candle", "dead_letter", "features", "forecast", "forecast_error", "hole"]
+__all__ = [
+    "START_MS",
+    "candle",
+    "dead_letter",
+    "features",
+    "forecast",
+    "forecast_error",
+    "hole",
+    "in_service",
+    "late_trade",
+]
 
 START_MS = 1_526_169_600_000
 """2018-05-13T00:00:00Z."""
@@ -135,6 +157,31 @@ def hole(first_id: int = 100, state: HoleState = "open", **changes: Any) -> Hole
         found_at_ms=START_MS,
         at_ms=START_MS,
         source="sim",
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def late_trade(trade_id: int = 7, **changes: Any) -> LateTrade:
+    """Make a trade executed at `START_MS` that no candle could take."""
+    trade = Trade("BTC/USD", trade_id, START_MS * 1_000_000 + 123, 100.5, 0.25, "sell", "limit", "sim")
+    changes = {"reason": "window-left-state", "watermark_ms": START_MS + 3_600_000} | changes
+    pair = changes.pop("pair", trade.pair)
+    return LateTrade(msgspec.structs.replace(trade, pair=pair), **changes)
+
+
+def in_service(version: str = "3", **changes: Any) -> ModelInService:
+    """Make a model that went into service at `START_MS`."""
+    made = ModelInService(
+        horizon_s=60,
+        model="catboost",
+        model_version=version,
+        model_alias="champion",
+        feature_set="0123456789ab",
+        source="sim",
+        data_to_ms=START_MS - 60_000,
+        expires_at_ms=START_MS + 604_800_000,
+        worker="host:1",
+        at_ms=START_MS,
     )
     return msgspec.structs.replace(made, **changes)
 

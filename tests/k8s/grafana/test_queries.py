@@ -28,7 +28,7 @@ pytestmark = pytest.mark.component
 LIMIT_MS = 200
 MONTH = list(queries(30))
 DAY = list(queries(1))
-TABLES = ("candles", "features", "forecasts", "forecast_errors", "holes", "alerts", "dead_letters")
+TABLES = ("candles", "features", "forecasts", "forecast_errors", "holes", "late_trades", "alerts", "dead_letters")
 
 
 def is_number(kind: str) -> bool:

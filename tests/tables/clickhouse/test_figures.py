@@ -7,7 +7,7 @@ import pytest
 from tables.clickhouse import figures, rows
 from tables.clickhouse.figures import Accuracy, PairQuality
 from tests.api.seeded import error
-from tests.support.samples import START_MS, candle, hole
+from tests.support.samples import START_MS, candle, hole, late_trade
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -89,8 +89,10 @@ def test_quality_counts_candles_and_holes_of_the_window(store_client: Client) ->
     found = [hole(100), hole(200, "repaired"), hole(300, "unrepairable", last_id=302)]
     late = [hole(400, found_at_ms=START_MS + DAY_MS), hole(1, pair="SOL/USD", last_id=1)]
     rows.insert_holes(store_client, [*found, *late], "a")
+    too_late = [late_trade(1), late_trade(2), late_trade(3, pair="XRP/USD")]
+    rows.insert_late_trades(store_client, [*too_late, too_late[0]], "a")
     now_ms = START_MS + 10 * 60_000 + 1_500
-    btc, eth, sol = figures.quality(store_client, None, START_MS, START_MS + 8 * 60_000, now_ms)
+    btc, eth, sol, xrp = figures.quality(store_client, None, START_MS, START_MS + 8 * 60_000, now_ms)
     assert btc == PairQuality(
         pair=PAIR,
         last_candle_open_ms=START_MS + 9 * 60_000,
@@ -98,13 +100,14 @@ def test_quality_counts_candles_and_holes_of_the_window(store_client: Client) ->
         candles=8,
         synthetic=1,
         revised=1,
-        late_trades=None,
+        late_trades=2,
         holes_open=1,
         holes_repaired=1,
         holes_unrepairable=1,
         ids_missing=13,
     )
-    assert (eth.pair, eth.candles, eth.holes_open) == ("ETH/USD", 1, 0)
+    assert (eth.pair, eth.candles, eth.holes_open, eth.late_trades) == ("ETH/USD", 1, 0, 0)
+    assert (xrp.pair, xrp.candles, xrp.late_trades) == ("XRP/USD", 0, 1)
     assert (sol.pair, sol.last_candle_open_ms, sol.candle_lag_ms, sol.ids_missing) == ("SOL/USD", None, None, 1)
     assert figures.quality(store_client, "ETH/USD", START_MS, START_MS + 8 * 60_000, now_ms) == [eth]
 

@@ -113,6 +113,17 @@ def test_an_edited_script_is_refused(store_client: Client, monkeypatch: pytest.M
 
 
 @pytest.mark.component
+def test_verify_sees_a_table_that_was_dropped_or_changed_by_hand(store_client: Client) -> None:
+    assert migrate.verify(store_client) == []
+    store_client.command("DROP TABLE alerts")
+    store_client.command("ALTER TABLE holes MODIFY COLUMN tries UInt64")
+    store_client.command("ALTER TABLE candles ADD COLUMN note String")  # what others add does no harm
+    gone, changed = migrate.verify(store_client)
+    assert gone.startswith("table alerts is gone")
+    assert changed == "table holes was changed by hand: tries missing or of another type"
+
+
+@pytest.mark.component
 def test_reading_an_empty_database_says_to_migrate(store_settings: StoreSettings) -> None:
     client = connect(store_settings)
     with pytest.raises(ConfigError, match="tickcast store migrate"):

@@ -19,8 +19,17 @@ from tables.clickhouse.history import forecasts
 from tables.clickhouse.queries import candles, feature_table
 from tables.clickhouse.settings import StoreSettings
 from tables.features import FEATURE_NAMES
-from tables.records import Alert, ForecastError, Hole
-from tests.support.samples import START_MS, candle, dead_letter, features, forecast, hole
+from tables.records import Alert, ForecastError, Hole, Trade
+from tests.support.samples import (
+    START_MS,
+    candle,
+    dead_letter,
+    features,
+    forecast,
+    hole,
+    in_service,
+    late_trade,
+)
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -100,6 +109,65 @@ def test_every_field_of_an_alert_comes_back(store_client: Client) -> None:
         "SELECT pair, name, horizon_s, raised, value, bound, text, toUnixTimestamp64Milli(at) FROM alerts FINAL"
     ).result_rows
     assert found == [msgspec.structs.astuple(written)]
+
+
+def test_every_field_of_a_trade_comes_back_once(store_client: Client) -> None:
+    first, second = (
+        Trade("BTC/USD", 1, 1_700_000_000_123_456_789, 100.5, 0.25, "sell", "limit", "sim"),
+        late_trade().trade,
+    )
+    assert rows.insert_trades(store_client, [[first, second], [first]], "a") == 3
+    assert rows.insert_trades(store_client, [[second]], "b") == 1
+    found = store_client.query(
+        "SELECT pair, trade_id, toUnixTimestamp64Nano(time), price, qty, side, ord_type, source FROM trades FINAL "
+        "ORDER BY time DESC"
+    ).result_rows
+    assert found == [msgspec.structs.astuple(first), msgspec.structs.astuple(second)]
+
+
+def test_every_field_of_a_late_trade_comes_back_once(store_client: Client) -> None:
+    written = late_trade()
+    assert rows.insert_late_trades(store_client, [written], "a") == 1
+    assert rows.insert_late_trades(store_client, [written], "b") == 1
+    found = store_client.query(
+        "SELECT pair, trade_id, toUnixTimestamp64Nano(time), price, qty, side, source, reason, "
+        "toUnixTimestamp64Milli(watermark) FROM late_trades FINAL"
+    ).result_rows
+    trade = written.trade
+    assert found == [
+        (
+            trade.pair,
+            trade.trade_id,
+            trade.ts_ns,
+            trade.price,
+            trade.qty,
+            trade.side,
+            trade.source,
+            written.reason,
+            written.watermark_ms,
+        )
+    ]
+
+
+def test_every_field_of_a_model_in_service_comes_back(store_client: Client) -> None:
+    written = [in_service(), in_service("0", model="ewma", data_to_ms=None, expires_at_ms=None, at_ms=START_MS + 1)]
+    assert rows.insert_models(store_client, written, "a") == 2
+    found = store_client.query(
+        "SELECT horizon_s, model, model_version, model_alias, feature_set, source, toUnixTimestamp64Milli(data_to), "
+        "toUnixTimestamp64Milli(expires_at), worker, toUnixTimestamp64Milli(at) FROM models FINAL ORDER BY at"
+    ).result_rows
+    assert found == [msgspec.structs.astuple(one) for one in written]
+
+
+def test_the_model_that_went_into_service_last_serves_and_has_no_date_of_the_one_before(store_client: Client) -> None:
+    rows.insert_models(store_client, [in_service(), in_service("4", horizon_s=300)], "a")
+    rows.insert_models(store_client, [in_service("0", model="ewma", data_to_ms=None, at_ms=START_MS + 1)], "b")
+    found = store_client.query(
+        "SELECT horizon_s, model, model_version, data_to, toUnixTimestamp64Milli(since) FROM models_in_service "
+        "ORDER BY horizon_s"
+    ).result_rows
+    assert found[0] == (60, "ewma", "0", None, START_MS + 1)
+    assert (found[1][:3], found[1][4]) == ((300, "catboost", "4"), START_MS)
 
 
 def test_dead_letters_may_hold_any_text(store_client: Client) -> None:
