@@ -39,6 +39,8 @@ class Health:
         self._ends: dict[TP, int] = {}
         self._asked_ends_s = 0.0
         self._unassigned_since_s: float | None = None
+        self.exposition = worker_exposition(self.figures)
+        """Writes Prometheus' text."""
         self._add_pages()
 
     def _add_pages(self) -> None:
@@ -52,11 +54,9 @@ class Health:
             body = self.ready()
             return view.json(body, status=200 if body["ready"] else 503)
 
-        exposition = worker_exposition(self.figures)
-
         @self._app.page("/metrics")
         async def metrics(view: Any, _: Any) -> Any:
-            return view.bytes(exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+            return view.bytes(self.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @property
     def phase(self) -> str:

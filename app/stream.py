@@ -15,6 +15,7 @@ from agents.chunk_app import ChunkApp
 from agents.chunks import ChunkConsumer
 from agents.features import FeaturesStage
 from agents.inputs import InputsStage
+from agents.metrics_page import metrics_page
 from agents.predictor import PredictorStage
 from agents.recovery import StateTables
 from agents.scorer import ScorerStage
@@ -151,10 +152,12 @@ def _report(app: ChunkApp, state: WorkerState, worker: WorkerSettings) -> None:
     health = Health(app, state, worker)
 
     async def report() -> None:
-        while not app.should_stop:
-            await health.look()
-            await asyncio.to_thread(write_status, worker.home, worker_status(app, state, health, worker.worker_name))
-            await app.sleep(1.0)
+        async with metrics_page(health.exposition):
+            while not app.should_stop:
+                await health.look()
+                status = worker_status(app, state, health, worker.worker_name)
+                await asyncio.to_thread(write_status, worker.home, status)
+                await app.sleep(1.0)
 
     app.from_the_start.append(report)
 

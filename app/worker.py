@@ -14,6 +14,7 @@ import faust
 import uvloop
 
 from agents.chunk_app import ChunkApp
+from agents.metrics_page import MetricsSettings
 from app.stream import the_app
 from app.worker_settings import WorkerSettings
 from ml.settings import DriftSettings, MlSettings
@@ -50,7 +51,7 @@ def run() -> None:
     """
     settings, broker = WorkerSettings(), BrokerSettings()
     # A wrong setting is told before a broker that is away.
-    CandleRules(), MlSettings(), DriftSettings(), StoreSettings()
+    CandleRules(), MlSettings(), DriftSettings(), StoreSettings(), MetricsSettings()
     require_port(settings.worker_port, "TICKCAST_WORKER_PORT", "")
     connect(broker).close()
     uvloop.install()

@@ -23,6 +23,7 @@ CLASSES: Final = (
     "tables.risingwave.settings:RisingWaveSettings",
     "agents.trades.settings:IngestSettings",
     "agents.trades.settings:SimSettings",
+    "agents.metrics_page:MetricsSettings",
     "ml.settings:MlSettings",
     "ml.settings:TrainerSettings",
     "ml.settings:DriftSettings",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from agents.metrics_page import metrics_page
 from agents.trades.health import READY_STATES, health_app
 from agents.trades.keeper import LeaseKeeper
 from agents.trades.live import LiveSource
@@ -121,14 +122,14 @@ class IngestService:
             A setting is wrong, or the broker or the exchange cannot be had.
         """
         self._state = "starting"
+        figures = exposition(self.figures)
         runner, self.port = await listen(
-            health_app(self.status, self.amiss, exposition(self.figures)),
-            self._settings.ingest_port,
-            "TICKCAST_INGEST_PORT",
+            health_app(self.status, self.amiss, figures), self._settings.ingest_port, "TICKCAST_INGEST_PORT"
         )
         teller = asyncio.create_task(self._tell())
         try:
-            await self._serve(stop)
+            async with metrics_page(figures):
+                await self._serve(stop)
             self._state = self._state or self._source.state
         except Exception as error:
             self._state, self._error = "failed", str(error)

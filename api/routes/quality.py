@@ -29,7 +29,7 @@ async def quality(
     window: WindowName = "24h",
     to: To = None,
 ) -> Response[bytes]:
-    """Count the 1m candles opened, holes found and trades that came too late in the window that ends at `to`, or now."""
+    """Count the 1m candles opened, holes found and trades that came too late, in the window before `to`, or now."""
     length_ms = WINDOW_MS[window]
     from_ms, to_ms = past(length_ms, to)
     rows = await context.store.call(figures.quality, pair, from_ms, to_ms, now_ms())

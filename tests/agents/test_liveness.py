@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from urllib.error import HTTPError
 
 import msgspec
 import pytest
@@ -89,7 +90,14 @@ def test_stage_that_stands_still_under_lag_fails_live_and_says_where(
 def test_ready_only_after_recovery_and_live_from_the_start(
     tmp_path: Path, own_broker: BrokerSettings, port: int
 ) -> None:
-    worker = Worker(tmp_path, own_broker.broker_url, TICKCAST_STALL_S=STALL_S, TICKCAST_WORKER_PORT=str(port))
+    second = free_port()
+    worker = Worker(
+        tmp_path,
+        own_broker.broker_url,
+        TICKCAST_STALL_S=STALL_S,
+        TICKCAST_WORKER_PORT=str(port),
+        TICKCAST_METRICS_ADDRESS=f"127.0.0.1:{second}",
+    )
     trades(own_broker, 1, 200)
     seen: list[tuple[int, int, str]] = []
 
@@ -106,6 +114,9 @@ def test_ready_only_after_recovery_and_live_from_the_start(
         told = page(port, "/metrics")
         assert 'tickcast_worker_records_total{what="trades"} 200.0' in told
         assert 'tickcast_worker_phase{phase="live"} 1.0' in told
+        assert 'tickcast_worker_records_total{what="trades"} 200.0' in page(second, "/metrics")
+        with pytest.raises(HTTPError, match="404"):
+            page(second, "/health/live")
         lags = re.findall(r'^tickcast_worker_lag_records\{.*topic="trades"\} (\S+)$', told, re.MULTILINE)
         assert {float(lag) for lag in lags} == {0.0}
         # At rest for longer than the limit: nothing to do is no stall.

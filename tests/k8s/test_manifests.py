@@ -166,7 +166,12 @@ def test_secrets_are_only_referred_to() -> None:
 def test_ports_are_the_defaults_of_the_settings() -> None:
     api, ingest = ApiSettings.model_fields["api_port"].default, IngestSettings.model_fields["ingest_port"].default
     ports = {port["containerPort"] for _, one in containers() for port in one.get("ports", [])}
-    assert ports == {api}
+    metrics = int(env_file()["TICKCAST_METRICS_ADDRESS"].rpartition(":")[2])
+    assert ports == {api, metrics}
+    assert policies()["from-prometheus"]["ingress"][0]["ports"] == [{"protocol": "TCP", "port": metrics}]
+    scraped = policies()["from-prometheus"]["podSelector"]["matchExpressions"][0]["values"]
+    for component in scraped:
+        assert f'prometheus.io/port: "{metrics}"' in (BASE / f"{component}.yaml").read_text()
     assert policies()["from-clients"]["ingress"][0]["ports"] == [{"protocol": "TCP", "port": api}]
     urls = set(re.findall(r"http://127\.0\.0\.1:(\d+)", (BASE / "ingest.yaml").read_text()))
     assert urls == {str(ingest)}

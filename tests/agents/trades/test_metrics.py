@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from agents.trades.metrics import Figures, exposition
 from agents.trades.source import Counters
 from redpanda import admin
+from redpanda.local.checks import free_port
 from tests.support.ingest import IngestStack, wait_for
+from tests.support.pages import page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,11 +90,20 @@ def test_a_running_service_tells_its_figures(
 ) -> None:
     admin.apply(broker_admin, broker_settings)
     faults = msgspec.json.encode({"bad_trade_every": 50}).decode()
-    stack = IngestStack(tmp_path, broker_settings, TICKCAST_PAIRS="FIGURE/USD", TICKCAST_SIM_FAULTS=faults)
+    second = free_port()
+    stack = IngestStack(
+        tmp_path,
+        broker_settings,
+        TICKCAST_PAIRS="FIGURE/USD",
+        TICKCAST_SIM_FAULTS=faults,
+        TICKCAST_METRICS_ADDRESS=f"127.0.0.1:{second}",
+    )
     with stack.runs("sim"), stack.runs("ingest") as service:
         wait_for(lambda: stack.count("published", service) > 500 and stack.get("/ready") == 200)
         wait_for(lambda: parse(stack.page("/metrics")[1]).get(("dead_letters_total", "price-not-positive"), 0) > 0)
         found = parse(stack.page("/metrics")[1])
+        again = parse(page(second, "/metrics"))
+    assert again["ready", ""] == 1
     assert found["published_trades_total", ""] > 500
     assert found["read_trades_total", ""] >= found["published_trades_total", ""]
     assert 0 < found["newest_trade_lag_seconds", ""] < 60
