@@ -87,7 +87,7 @@ def _delete(artifacts: str, name: str) -> None:
         get_artifact_repository,
     )
 
-    get_artifact_repository(artifacts).delete_artifacts(name)
+    get_artifact_repository(artifacts).delete_artifacts(name)  # type: ignore[no-untyped-call]  # MLflow's own lack
 
 
 @dataclass(frozen=True, slots=True)

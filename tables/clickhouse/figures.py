@@ -152,7 +152,7 @@ def quality(client: Client, pair: str | None, from_ms: int, to_ms: int, now_ms: 
         row[0]: row[1:]
         for row in select_rows(client, _COUNTS.format(within=within("open_time"), pair=one), **parameters)
     }
-    late = dict(select_rows(client, _LATE.format(within=within("time"), pair=one), **parameters))
+    late = {row[0]: row[1] for row in select_rows(client, _LATE.format(within=within("time"), pair=one), **parameters)}
     with store_errors("reading holes"):  # not as the others: a hole may lie in two partitions
         found = client.query(_HOLES.format(within=within("found_at"), pair=one), parameters=parameters).result_rows
     holes = {row[0]: row[1:] for row in found}

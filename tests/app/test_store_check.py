@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["own_broker", "store", "store_client", "store_database", "store_settings"]
 
-ALL = {
+ALL: dict[str, Sequence[Any]] = {
     CANDLES: [
         *(candle(at, as_of_ms=5) for at in range(50)),
         candle(3, as_of_ms=9, revision=1),

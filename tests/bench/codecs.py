@@ -57,7 +57,7 @@ def columns_of(file: Path, count: int) -> Mapping[str, Arrays]:
     start = max(0, (len(history.columns["close"]) - count) // 2)
     bars = {name: values[start : start + count] for name, values in history.columns.items()}
     volume = np.asarray(bars["volume"], np.float64)
-    made = {name: np.asarray(bars[name], np.float64) for name in PRICES if name in bars}
+    made: Arrays = {name: np.asarray(bars[name], np.float64) for name in PRICES if name in bars}
     with np.errstate(divide="ignore", invalid="ignore"):
         made["vwap"] = np.where(volume > 0, made["quote_volume"] / volume, made["close"])
     matrix = np.nan_to_num(feature_matrix(bars, MINUTE_MS))
@@ -83,7 +83,7 @@ def one_table(client: Client, name: str, columns: Arrays, codecs: Mapping[str, s
     started_s = time.perf_counter()
     for begin in range(0, rows, MAX_BATCH_ROWS):
         part = slice(begin, begin + MAX_BATCH_ROWS)
-        data = [np.arange(rows, dtype=np.uint32)[part], *(values[part] for values in columns.values())]
+        data: list[Any] = [np.arange(rows, dtype=np.uint32)[part], *(values[part] for values in columns.values())]
         client.insert(
             name,
             data,

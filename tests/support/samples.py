@@ -162,11 +162,10 @@ def hole(first_id: int = 100, state: HoleState = "open", **changes: Any) -> Hole
 
 
 def late_trade(trade_id: int = 7, **changes: Any) -> LateTrade:
-    """Make a trade executed at `START_MS` that no candle could take."""
+    """Make a trade executed at `START_MS` that no candle could take; `changes` are of the trade."""
     trade = Trade("BTC/USD", trade_id, START_MS * 1_000_000 + 123, 100.5, 0.25, "sell", "limit", "sim")
-    changes = {"reason": "window-left-state", "watermark_ms": START_MS + 3_600_000} | changes
-    pair = changes.pop("pair", trade.pair)
-    return LateTrade(msgspec.structs.replace(trade, pair=pair), **changes)
+    made = msgspec.structs.replace(trade, **changes)
+    return LateTrade(made, reason="window-left-state", watermark_ms=START_MS + 3_600_000)
 
 
 def in_service(version: str = "3", **changes: Any) -> ModelInService:
