@@ -20,8 +20,8 @@ from redpanda import topics
 from redpanda.groups import committed_offsets
 from redpanda.scan import scan
 from tables.clickhouse.client import store_errors
+from tables.clickhouse.columns import TABLES, Column
 from tables.clickhouse.deploy import TTL_COLUMNS
-from tables.clickhouse.rows import TABLES, Column
 from tables.records import (
     DAY_MS,
     Alert,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ml.alias import local_folder
 from redpanda.errors import MissingToolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlflow import MlflowClient
 
-__all__ = ["import_mlflow", "mlflow_client"]
+__all__ = ["delete_artifact", "import_mlflow", "mlflow_client", "pages"]
 
 _ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -48,3 +51,25 @@ def import_mlflow() -> type[MlflowClient]:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient
+
+
+def pages(ask: Callable[..., Any]) -> list[Any]:
+    """Give all that a paged question of the client answers."""
+    found, token = [], None
+    while True:
+        page = ask(page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def delete_artifact(artifacts: str, name: str) -> None:
+    """Delete one artefact of a run (its URI), which may be gone already."""
+    folder = local_folder(artifacts)
+    if folder is not None:
+        (folder / name).unlink(missing_ok=True)
+        return
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: PLC0415  # heavy
+
+    get_artifact_repository(artifacts).delete_artifacts(name)  # type: ignore[no-untyped-call]  # MLflow's own lack

@@ -22,14 +22,14 @@ from ml.errors import ModelRefusedError
 from ml.inputs import INPUT_SET
 from ml.lock import file_lock
 from ml.model import ForecastModel, Origin
-from ml.quiet_mlflow import import_mlflow, mlflow_client
+from ml.quiet_mlflow import delete_artifact, import_mlflow, mlflow_client, pages
 from ml.revision import code_revision
 from ml.served import ServedRegistry
 from redpanda.errors import ConfigError, UnreachableError
 from tables.features.catalog import FEATURE_SET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mlflow import MlflowClient
 
@@ -45,7 +45,6 @@ __all__ = [
     "Record",
     "Registry",
     "model_name",
-    "pages",
 ]
 
 CHAMPION: Final = "champion"
@@ -64,30 +63,6 @@ _log = logging.getLogger("tickcast.registry")
 def model_name(horizon_s: int) -> str:
     """Name of the registered model of a horizon (MLflow refuses `/` and `:`)."""
     return f"tickcast-{horizon_s}s"
-
-
-def pages(ask: Callable[..., Any]) -> list[Any]:
-    """Give all that a paged question of the client answers."""
-    found, token = [], None
-    while True:
-        page = ask(page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
-def _delete(artifacts: str, name: str) -> None:
-    """Delete one artefact of a run, which may be gone already."""
-    folder = local_folder(artifacts)
-    if folder is not None:
-        (folder / name).unlink(missing_ok=True)
-        return
-    from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415  # the worker needs no MLflow
-        get_artifact_repository,
-    )
-
-    get_artifact_repository(artifacts).delete_artifacts(name)  # type: ignore[no-untyped-call]  # MLflow's own lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +309,7 @@ class Registry:
             rows.sort(key=lambda row: int(row.version), reverse=True)
             old = [row for row in rows[keep:] if str(row.version) not in aliased and PRUNED not in row.tags]
             for row in old:
-                _delete(str(row.source).rpartition("/")[0], name)
+                delete_artifact(str(row.source).rpartition("/")[0], name)
                 self._client.set_model_version_tag(model, str(row.version), PRUNED, name)
         return [str(row.version) for row in old]
 

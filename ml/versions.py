@@ -12,7 +12,8 @@ import msgspec
 
 from ml.alias import local_folder
 from ml.lock import file_lock
-from ml.registry import CHAMPION, PREVIOUS, VERDICT, Registry, model_name, pages
+from ml.quiet_mlflow import pages
+from ml.registry import CHAMPION, PREVIOUS, VERDICT, Registry, model_name
 from redpanda.errors import ConfigError
 
 __all__ = ["Shelf", "Version", "horizon_of", "number", "read_version"]

@@ -138,7 +138,7 @@ INNER JOIN
     FROM models
     GROUP BY horizon_s, model, model_version
     HAVING learned_to IS NOT NULL
-) USING (horizon_s, model, model_version)
+) AS learned USING (horizon_s, model, model_version)
 WHERE {ANY_MODEL} AND $__timeFilter(feature_open)
 GROUP BY time, name
 ORDER BY time, name"""

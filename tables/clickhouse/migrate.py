@@ -15,8 +15,8 @@ import msgspec
 
 from redpanda.errors import ConfigError
 from tables.clickhouse.client import store_errors
+from tables.clickhouse.columns import TABLES
 from tables.clickhouse.deploy import ttl_changes
-from tables.clickhouse.rows import TABLES
 from tables.clickhouse.settings import StoreSettings
 from tables.clickhouse.sql import split_statements
 from tables.features.catalog import CATALOG, Catalog

@@ -9,7 +9,7 @@ import msgspec
 
 from redpanda.errors import BadInputError
 from tables.clickhouse.client import store_errors
-from tables.clickhouse.rows import TABLES
+from tables.clickhouse.columns import TABLES
 from tables.records import TIMEFRAME_MS
 
 if TYPE_CHECKING:

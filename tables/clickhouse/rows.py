@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from redpanda.errors import BadInputError
 from tables.clickhouse.client import store_errors
+from tables.clickhouse.columns import FEATURE_HEAD, TABLES, Column
 from tables.features import FEATURE_NAMES
 from tables.records import (
     Alert,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver import AsyncClient, Client
 
 __all__ = [
-    "TABLES",
     "Batch",
     "alert_batch",
     "candle_batch",
@@ -61,140 +61,12 @@ __all__ = [
 ]
 
 
-class Column(NamedTuple):
-    """A column, its type, and the field of the record that fills it."""
-
-    name: str
-    type: str
-    field: str
-
-
 class Batch(NamedTuple):
     """Columns ready to be sent."""
 
     table: str
     data: Sequence[Any]
     rows: int
-
-
-_TEXT: Final = "LowCardinality(String)"
-_TIME: Final = "DateTime64(3, 'UTC')"
-_FLOAT: Final = "Float64"
-_COUNT: Final = "UInt32"
-_EXACT_TIME: Final = "DateTime64(9, 'UTC')"
-
-
-def _columns(*groups: tuple[str, str]) -> tuple[Column, ...]:
-    """Read `("type", "name name=field ...")` groups."""
-    return tuple(
-        Column(name, kind, field or name)
-        for kind, names in groups
-        for name, _, field in (word.partition("=") for word in names.split())
-    )
-
-
-_FEATURE_HEAD: Final = _columns(
-    (_TEXT, "pair timeframe"),
-    (_TIME, "open_time=open_ms"),
-    (_FLOAT, "open high low close volume quote_volume buy_volume"),
-    (_COUNT, "trades"),
-    (_FLOAT, "vwap"),
-    (_COUNT, "revision"),
-    ("Bool", "synthetic"),
-    (_TEXT, "source feature_set"),
-    (_COUNT, "bars"),
-    (_TIME, "as_of=as_of_ms"),
-)
-TABLES: Final[dict[str, tuple[Column, ...]]] = {
-    "candles": _columns(
-        (_TEXT, "pair timeframe"),
-        (_TIME, "open_time=open_ms"),
-        (_FLOAT, "open high low close volume quote_volume buy_volume"),
-        (_COUNT, "trades"),
-        (_FLOAT, "vwap"),
-        ("Int64", "first_trade_id last_trade_id"),
-        ("Bool", "closed"),
-        (_COUNT, "revision"),
-        ("Bool", "synthetic"),
-        (_TEXT, "closed_by source"),
-        (_TIME, "as_of=as_of_ms"),
-    ),
-    "features": (*_FEATURE_HEAD, *(Column(name, _FLOAT, name) for name in FEATURE_NAMES)),
-    "forecasts": _columns(
-        (_TEXT, "pair"),
-        (_COUNT, "horizon_s"),
-        (_TIME, "made_at=made_at_ms feature_open=feature_open_ms target_time=target_ms"),
-        (_FLOAT, "base_price q05 q25 q50 q75 q95 p_up sigma_bps"),
-        (_TEXT, "model model_version model_alias feature_set"),
-        ("Bool", "trusted"),
-        (f"Array({_TEXT})", "reasons"),
-        (_TIME, "expires_at=expires_at_ms"),
-        (_COUNT, "revision"),
-        (_TEXT, "source"),
-    ),
-    "forecast_errors": _columns(
-        (_TEXT, "pair"),
-        (_COUNT, "horizon_s"),
-        (_TIME, "feature_open=feature_open_ms target_time=target_ms"),
-        (_TEXT, "model model_version"),
-        ("Bool", "trusted"),
-        (_TEXT, "source"),
-        (_FLOAT, "base_price outcome_price"),
-        (_COUNT, "outcome_revision"),
-        ("Bool", "synthetic"),
-        (_FLOAT, "return_bps error_bps pinball_bps baseline_pinball_bps"),
-        ("Array(Bool)", "below"),
-        (_TIME, "scored_at=scored_at_ms"),
-    ),
-    "alerts": _columns(
-        (_TEXT, "pair name"),
-        (_COUNT, "horizon_s"),
-        ("Bool", "raised"),
-        (_FLOAT, "value bound"),
-        ("String", "text"),
-        (_TIME, "at=at_ms"),
-    ),
-    "holes": _columns(
-        (_TEXT, "pair"),
-        ("Int64", "first_id last_id"),
-        (_EXACT_TIME, "after=after_ns"),
-        (_TEXT, "state"),
-        (_COUNT, "tries"),
-        (_TIME, "found_at=found_at_ms at=at_ms"),
-        (_TEXT, "source"),
-    ),
-    "trades": _columns(
-        (_TEXT, "pair"),
-        (_EXACT_TIME, "time=ts_ns"),
-        ("Int64", "trade_id"),
-        (_FLOAT, "price qty"),
-        (_TEXT, "side ord_type source"),
-    ),
-    "late_trades": _columns(
-        (_TEXT, "pair=trade.pair"),
-        (_EXACT_TIME, "time=trade.ts_ns"),
-        ("Int64", "trade_id=trade.trade_id"),
-        (_FLOAT, "price=trade.price qty=trade.qty"),
-        (_TEXT, "side=trade.side source=trade.source reason"),
-        (_TIME, "watermark=watermark_ms"),
-    ),
-    "models": _columns(
-        (_COUNT, "horizon_s"),
-        (_TEXT, "model model_version model_alias feature_set source"),
-        (f"Nullable({_TIME})", "data_to=data_to_ms expires_at=expires_at_ms"),
-        ("String", "worker"),
-        (_TIME, "at=at_ms"),
-    ),
-    "dead_letters": _columns(
-        (_TIME, "at=at_ms"),
-        (_TEXT, "stage reason"),
-        ("String", "detail payload"),
-        (_TEXT, "topic"),
-        ("Int32", "partition"),
-        ("Int64", "offset"),
-        (_TEXT, "pair"),
-    ),
-}
 
 
 def candle_batch(rows: Sequence[Candle]) -> Batch:
@@ -251,7 +123,7 @@ def feature_batch(rows: Sequence[Features]) -> Batch:
     BadInputError
         A row whose names are not those of the catalogue: it comes from another version.
     """
-    data = [*_data(_FEATURE_HEAD, rows), *_matrix([_values(row) for row in rows])] if rows else []
+    data = [*_data(FEATURE_HEAD, rows), *_matrix([_values(row) for row in rows])] if rows else []
     return Batch("features", data, len(rows))
 
 

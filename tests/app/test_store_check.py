@@ -21,6 +21,7 @@ from redpanda.admin import apply, connect
 from redpanda.settings import BrokerSettings
 from redpanda.topics import CANDLES, DEAD_LETTERS, GROUP, MODELS, TRADES_LATE
 from tables.clickhouse import rows
+from tables.clickhouse.columns import TABLES
 from tables.clickhouse.settings import StoreSettings
 from tests.support.samples import START_MS, candle, dead_letter, in_service, late_trade
 from tests.support.store import StoreProcess, store, store_client, store_database, store_settings
@@ -68,7 +69,7 @@ def found(client: Client, settings: StoreSettings, broker: BrokerSettings) -> di
 
 
 def test_every_sink_is_looked_at() -> None:
-    assert {sink.table for sink in SINKS} == set(rows.TABLES) - {"trades"}, "trades are stored on wish only"
+    assert {sink.table for sink in SINKS} == set(TABLES) - {"trades"}, "trades are stored on wish only"
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3))))

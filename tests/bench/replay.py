@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from redpanda.topics import CANDLES
-from tables.clickhouse.rows import TABLES, insert_candles
+from tables.clickhouse.columns import TABLES
+from tables.clickhouse.rows import insert_candles
 from tests.bench import machine, quix_peer, result
 from tests.bench.command import SHARED, finish
 from tests.bench.recording import Recording, bars_of, candles_of, envelopes, load

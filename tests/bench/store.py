@@ -22,6 +22,7 @@ from rich.table import Table
 from agents.sinks import MAX_BATCH_ROWS
 from tables.clickhouse import migrate, rows
 from tables.clickhouse.client import connect
+from tables.clickhouse.columns import TABLES
 from tables.features import FEATURE_NAMES
 from tables.features.bulk import feature_matrix
 from tables.records import MINUTE_MS, Features
@@ -159,7 +160,7 @@ def assemble(runs: list[Run], times: list[float], stored: int, bytes_per_row: fl
             "latest_500_p99_ms": round(float(np.percentile(times, 99)), 1),
             "latest_500_p50_ms": round(float(np.median(times)), 1),
             "rows": stored,
-            "columns": len(rows.TABLES["features"]),
+            "columns": len(TABLES["features"]),
             "bytes_per_row": round(bytes_per_row, 1),
         },
         "peer": None,

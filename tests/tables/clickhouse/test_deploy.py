@@ -10,8 +10,8 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from redpanda.errors import BadInputError
 from tables.clickhouse import migrate
+from tables.clickhouse.columns import TABLES
 from tables.clickhouse.deploy import TTL_COLUMNS, cluster_sql, dashboard_sql, ttl_changes
-from tables.clickhouse.rows import TABLES
 from tables.clickhouse.settings import StoreSettings
 from tables.clickhouse.sql import first_word
 from tests.support.store import local_only

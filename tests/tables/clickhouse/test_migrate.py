@@ -10,7 +10,7 @@ import pytest
 from redpanda.errors import ConfigError
 from tables.clickhouse import migrate, queries
 from tables.clickhouse.client import connect
-from tables.clickhouse.rows import TABLES
+from tables.clickhouse.columns import TABLES
 from tables.clickhouse.settings import StoreSettings
 from tables.features import FEATURE_NAMES
 from tables.features.arrays import Array, Columns
