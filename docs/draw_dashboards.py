@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from msgspec.structs import replace
 from PIL import Image
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # ships no types
 
@@ -28,10 +29,11 @@ from k8s.grafana.panel import Dashboard, Panel
 from k8s.grafana.pipeline import PIPELINE
 from k8s.grafana.quality import QUALITY
 from ml.candle_file import History, read_candles
+from ml.settings import MlSettings
 from ml.walkforward import Plan
 from tables.clickhouse import migrate, rows
 from tables.clickhouse.client import connect
-from tables.records import MINUTE_MS, Candle, Features, Forecast, ForecastError
+from tables.records import MINUTE_MS, Candle, Features, Forecast, ForecastError, ModelInService
 from tests.support.dashboards import END_S, PAIRS, ask, seed
 from tests.support.store import StoreProcess
 
@@ -67,6 +69,16 @@ class Recorder(Backtest):
         self.features: list[Features] = []
         self.forecasts: list[Forecast] = []
         self.errors: list[ForecastError] = []
+        self.models: list[ModelInService] = []
+
+    def _train(self, fold: int) -> None:
+        from agents.service_log import in_service  # noqa: PLC0415  # only here
+
+        super()._train(fold)
+        at_ms, life_ms = self._edges[fold], MlSettings().model_life_ms
+        for made in self._made.values():
+            told = in_service(made.folds[-1].model, life_ms, "worker-0:1", at_ms)
+            self.models.append(replace(told, data_to_ms=at_ms - MINUTE_MS, expires_at_ms=at_ms + life_ms))
 
     def _serve(self, at: int, row: Features, candle: Candle, folds: Any) -> None:
         from agents.predictor import forecast  # noqa: PLC0415  # only here
@@ -106,6 +118,7 @@ def record(client: Client, file: Path) -> int:
     insert(client, rows.insert_features, run.features)
     insert(client, rows.insert_forecasts, run.forecasts)
     insert(client, rows.insert_errors, run.errors)
+    insert(client, rows.insert_models, run.models)
     return (run.candles[-1].open_ms + MINUTE_MS) // 1_000
 
 

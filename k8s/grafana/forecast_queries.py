@@ -145,7 +145,7 @@ ORDER BY time, name"""
 
 SWAPS: Final = """SELECT at, horizon_s, model, model_version AS version, model_alias AS alias, source, data_to, worker
 FROM models FINAL
-WHERE horizon_s = ${horizon} AND $__timeFilter(at)
+WHERE horizon_s = ${horizon} AND at <= $__toTime
 ORDER BY at DESC, worker
 LIMIT 50"""
 

@@ -238,7 +238,7 @@ FORECASTS: Final = Dashboard(
         ),
         Panel(
             "Went into service",
-            "The fifty newest times that a worker began to answer with a version, for any pair.",
+            "When workers began to answer with which version, the newest fifty up to the end of the range, for any pair.",
             "short",
             Kind.TABLE,
             (SWAPS,),

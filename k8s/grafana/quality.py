@@ -197,7 +197,7 @@ QUALITY: Final = Dashboard(
             Kind.BARS,
             (LATE,),
             stacked=True,
-            min_interval="5m",
+            min_interval="15m",
         ),
         Panel(
             "Newest corrections",
