@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,6 +71,7 @@ def _shown(answer: Answer) -> str:
 @cli.command()
 @examples(
     "tickcast features parity --pair BTC/USD --minutes 60",
+    "tickcast features parity --pair BTC/USD --minutes 1440 --html parity.html",
 )
 def parity(
     pair: Annotated[str, typer.Option("--pair", help="For example BTC/USD.")],
@@ -81,6 +83,7 @@ def parity(
         float, typer.Option("--settle-s", min=0, help="Rows younger than this are left to the sink.")
     ] = 10.0,
     json: Json = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the comparison as one page, too.")] = None,
     home: Home = None,
 ) -> None:
     """Compare topic, ClickHouse and a recompute from candles; exit code 1 where a value differs or is missing."""
@@ -100,6 +103,10 @@ def parity(
     finally:
         client.close()
     say(msgspec.json.encode(found).decode() if json else _table(found))
+    if html is not None:
+        from app.parity_page import render_parity
+
+        html.write_text(render_parity(found))
     if not found.same:
         raise typer.Exit(1)
 

@@ -238,7 +238,7 @@ FORECASTS: Final = Dashboard(
         ),
         Panel(
             "Went into service",
-            "When workers began to answer with which version, the newest fifty up to the end of the range, for any pair.",
+            "When workers began to answer with which version, for any pair: the newest fifty.",
             "short",
             Kind.TABLE,
             (SWAPS,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -60,7 +61,9 @@ def parity(run: Run, pair: str) -> tuple[int, dict[str, Any]]:
     return code, msgspec.json.decode(out)
 
 
-def test_parity_of_equal_places_passes_and_one_changed_bit_fails(run: Run, store_client: Client) -> None:
+def test_parity_of_equal_places_passes_and_one_changed_bit_fails(
+    run: Run, store_client: Client, tmp_path: Path
+) -> None:
     candles, said = history("PAR/USD", 200)
     fill(store_client, candles, said)
     publish(BrokerSettings(), [*said, said[100]])
@@ -69,8 +72,13 @@ def test_parity_of_equal_places_passes_and_one_changed_bit_fails(run: Run, store
     assert {(one["equal"], one["max_ulps"]) for one in found["store"]} == {(30, 0)}
     assert {one["equal"] + one["close"] for one in found["recomputed"]} == {30}
     assert {one["name"] for one in found["recomputed"] if one["equal"] == 30} > {"ema_60", "rsi_14", "adx_7", "atr_14"}
-    code, out = run("parity", "--pair", "par/usd", "--minutes", "30", "--settle-s", "0")
+    page = tmp_path / "parity.html"
+    code, out = run("parity", "--pair", "par/usd", "--minutes", "30", "--settle-s", "0", "--html", str(page))
     assert code == 0
+    text = page.read_text()
+    assert "The same everywhere" in text
+    assert "<td>ema_60</td>" in text
+    assert len(text) < 2_000_000
     assert out.endswith("the same everywhere\n")
 
     last = said[-1]
