@@ -1,10 +1,10 @@
 """Sinks: what the stages say and what was refused into ClickHouse, committed after the insert.
 
 A handler only queues its chunk, so that a store that is down holds up no other stage (until 32 MiB of a partition
-wait, see agents/chunks.py). One writer a topic and
-partition takes what has queued up as one batch, with the token `topic-partition-first-last-number`: a retry of the same
-batch inserts nothing twice. The number is drawn for each batch: one that comes again after a restart, next to others
-that are cut differently, has to be inserted again, for of equal versions of a row the one that was written last counts.
+wait, see agents/chunks.py). One writer a topic and partition takes what has queued up as one batch, a small one after
+a moment in which more may come, with the token `topic-partition-first-last-number`: a retry of the same batch inserts
+nothing twice. The number is drawn for each batch: one that comes again after a restart, next to others that are cut
+differently, has to be inserted again, for of equal versions of a row the one that was written last counts.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ Insert = Callable[[Any, list[T], str], int]
 MAX_BATCH_ROWS: Final = 20_000
 FIRST_RETRY_S: Final = 0.2
 LAST_RETRY_S: Final = 10.0
+LINGER_S: Final = 0.25
+"""How long a small batch waits for more: the forecast of the same candle goes first, and the store gets fewer parts."""
+LINGER_BELOW_ROWS: Final = 2_000
+"""A larger batch goes at once: history comes in chunks of thousands (count)."""
 
 
 class _NotOwnedError(Exception):
@@ -90,6 +94,8 @@ class Sink(Generic[T]):
         while True:
             chunks = [await queue.get()]
             rows = len(chunks[0])
+            if rows < LINGER_BELOW_ROWS:
+                await asyncio.sleep(LINGER_S)
             while not queue.empty() and rows < MAX_BATCH_ROWS:
                 chunks.append(queue.get_nowait())
                 rows += len(chunks[-1])

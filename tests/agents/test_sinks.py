@@ -16,7 +16,7 @@ from faust.types import TP
 
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
-from agents.sinks import Sink, _NotOwnedError, make_sinks
+from agents.sinks import LINGER_BELOW_ROWS, LINGER_S, Sink, _NotOwnedError, make_sinks
 from agents.stage import WorkerState
 from redpanda.topics import CANDLES, FEATURES, HOLES, MODELS, TRADES, TRADES_LATE
 from tables.clickhouse import migrate, rows
@@ -66,6 +66,38 @@ def test_batches_that_are_cut_anew_after_a_crash_end_with_the_last_word(
         for offsets in life:
             asyncio.run(sink._store([chunk(offsets)]))
         assert stored(store_client) == [0.2, 0.3]
+
+
+def test_a_small_chunk_waits_for_what_comes_behind_it_and_a_large_one_does_not(
+    store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = a_life(store_settings)
+    queue = sink._queues[0] = asyncio.Queue()
+    batches: list[list[int]] = []
+    waits: list[float] = []
+    turn = asyncio.sleep
+
+    async def store(chunks: list[Chunk]) -> None:
+        batches.append([one.first_offset for one in chunks])
+        raise _NotOwnedError
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        queue.put_nowait(chunk([1]))
+
+    async def run(first: Chunk) -> None:
+        queue.put_nowait(first)
+        writer = asyncio.create_task(sink._write(0))
+        done = len(batches) + 1
+        while len(batches) < done:
+            await turn(0)
+        writer.cancel()
+
+    monkeypatch.setattr(sink, "_store", store)
+    monkeypatch.setattr("agents.sinks.asyncio.sleep", wait)
+    asyncio.run(run(chunk([0])))
+    asyncio.run(run(chunk([0] * LINGER_BELOW_ROWS)))
+    assert (batches, waits) == ([[0, 1], [0]], [LINGER_S])
 
 
 def test_a_batch_of_a_former_owner_is_not_stored(store_client: Client, store_settings: StoreSettings) -> None:
