@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
 from typing import Any, Final, Generic, TypeVar
 
@@ -79,6 +80,8 @@ class Sink(Generic[T]):
         self._connect = connect
         self._client: Any = None
         self._queues: dict[int, asyncio.Queue[Chunk]] = {}
+        # Not asyncio's own: a store that hangs keeps all it gets, and recovery and the status file need those.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"tickcast-sink-{topic}")
         register(app, state, topic, f"sink-{topic}", self.handle)
 
     async def handle(self, chunk: Chunk) -> None:
@@ -141,7 +144,7 @@ class Sink(Generic[T]):
             if not await self._app.owns(origin):
                 raise _NotOwnedError
             try:
-                await asyncio.to_thread(self._insert_once, records, token)
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._insert_once, records, token)
             except UnreachableError as error:
                 logger.warning("Store does not answer, batch %s waits %.1f s: %s", token, pause_s, error)
                 self._state.counters["store_retries"] += 1

@@ -67,5 +67,11 @@ def _chart(tallies: Sequence[Tally]) -> dict[str, Any]:
         }
         for outcome, colour in _OUTCOMES
     ]
-    layout = {"barmode": "stack", "height": 360, "yaxis": {"title": {"text": "bars"}}, "margin": {"b": 110, "t": 20}}
+    layout = {
+        "barmode": "stack",
+        "height": 360,
+        "yaxis": {"title": {"text": "bars"}},
+        "xaxis": {"automargin": True},
+        "margin": {"t": 20},
+    }
     return {"data": data, "layout": layout}

@@ -45,9 +45,10 @@ SHA-256 and is never seen here. `TICKCAST_STORE_DASHBOARDS_USER`, `TICKCAST_STOR
 takes a time to live away again. Old rows go with later merges. Training reads candles and features: leave it its
 months.
 
-**Codecs** were measured on 200,000 recorded minutes (`make bench NAME=codecs`, tests/bench/results/codecs.json): candles
-take 37.9 bytes a row in their columns of numbers, 35.6 if each column had the smallest of seven codecs; features 363.7
-and 336.0. LZ4 reads twice as fast and takes 10 to 20 % more. None of it is worth a migration of what people have stored.
+**Codecs** were measured on 200,000 recorded minutes (`make bench NAME=codecs`, tests/bench/results/codecs.json).
+Candles take 37.9 bytes a row in their columns of numbers, 35.6 if each column had the smallest of seven codecs;
+features 363.7 and 336.0. LZ4 reads twice as fast and takes 10 to 20 % more. That is not worth a migration of what
+people have stored.
 
 **A cluster.** `tickcast store sql --cluster NAME` prints the same schema for a cluster: each table is `NAME_local`
 (ReplicatedReplacingMergeTree) on every server and `NAME` (Distributed) over them, sharded by pair, so that rows of one

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.common import Home, examples, log_to_stderr, override, say
+from app.cli.common import Home, examples, join_stack, log_to_stderr, override, say
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -108,7 +108,7 @@ def verify(
     ] = False,
 ) -> None:
     """Compare the store's tables with the schema in the repository; exit code 1 when they differ."""
-    override(home=home)
+    join_stack(home)
     log_to_stderr(level=30)
     from tables.clickhouse import client, migrate
     from tables.clickhouse.settings import StoreSettings

@@ -100,6 +100,28 @@ def test_a_small_chunk_waits_for_what_comes_behind_it_and_a_large_one_does_not(
     assert (batches, waits) == ([[0, 1], [0]], [LINGER_S])
 
 
+def test_a_store_that_hangs_keeps_no_thread_from_others(store_settings: StoreSettings) -> None:
+    answers = threading.Event()
+
+    def hang(_client: Any, rows_: list[Any], _token: str) -> int:
+        assert answers.wait(60)
+        return len(rows_)
+
+    async def run() -> str:
+        sinks = [a_life(store_settings) for _ in range(40)]
+        for sink in sinks:
+            sink._insert = hang
+            sink._client = object()
+        inserts = [asyncio.create_task(sink._store([chunk([0])])) for sink in sinks]
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 20)
+        finally:
+            answers.set()
+            await asyncio.gather(*inserts)
+
+    assert asyncio.run(run()) == "free"
+
+
 def test_a_batch_of_a_former_owner_is_not_stored(store_client: Client, store_settings: StoreSettings) -> None:
     former, current = a_life(store_settings), a_life(store_settings, generation=2)
     waiting = chunk([0, 1])
