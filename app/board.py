@@ -29,7 +29,7 @@ MIN_WIDTH = {"in": 6, "up": 4, "50 % from": 9}
 # Beside the forecasts: header, parts (2), progress (2), figures (2), blank, table head, hints (2).
 FIXED_ROWS = 11
 GOOD = {"live", "idle", "waiting", "done", "training", "backfill", "standby"}
-BAD = {"failed", "stopped", "restarting"}
+BAD = {"failed", "stopped", "restarting", "silent"}
 
 
 class Board:

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
     from app.stack import Stack
 
-__all__ = ["PARTS", "Part", "Snapshot", "Watch"]
+__all__ = ["PARTS", "Part", "Snapshot", "Watch", "part_state"]
 
 PARTS = ("broker", "store", "sim", "ingest", "worker", "trainer", "api")
 RATED = ("trades", "candles", "features", "forecasts")
 RATE_WINDOW_S = 10.0
+SILENT_MS = 20_000
+"""All write their status each second or two; one that has not for so long hangs, or the machine is very busy (ms)."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Part:
 
     name: str
     state: str
-    """The word of its status file while it runs; else `starting`, `restarting`, `done` or `stopped`."""
+    """The word of its status file; or `starting`, `silent`, `restarting`, `done` or `stopped`."""
     rss_mb: float
     crashes: int
 
@@ -79,6 +81,24 @@ class Snapshot:
         return worker.detail.get(name) if worker else None
 
 
+def part_state(child: str, status: Status | None, now_ms: int, *, settled: bool) -> str:
+    """Give the word for a process: what became of it, else what it says, unless it has stopped saying anything.
+
+    Parameters
+    ----------
+    child
+        State of the supervisor's child.
+    settled
+        Whether it has been running for a while.
+    """
+    words = {"waiting": "restarting", "ended": "done", "stopped": "stopped"}
+    if child in words:
+        return words[child]
+    if status is None:
+        return "live" if settled else "starting"
+    return "silent" if settled and now_ms - status.at_ms > SILENT_MS else status.state
+
+
 class Watch:
     """Takes snapshots of a running stack and keeps what rates need."""
 
@@ -108,14 +128,11 @@ class Watch:
 
     def _parts(self, statuses: dict[str, Status]) -> list[Part]:
         children = self._stack.supervisor.children
-        words = {"waiting": "restarting", "ended": "done", "stopped": "stopped"}
         parts = []
         for name in PARTS:
             if (child := children.get(name)) is None:
                 continue
-            status = statuses.get(name)
-            running = status.state if status else ("live" if child.settled else "starting")
-            state = words.get(child.state, running)
+            state = part_state(child.state, statuses.get(name), time.time_ns() // 1_000_000, settled=child.settled)
             rss_mb = self._stack.supervisor.memory.now_mb.get(name, 0.0)
             parts.append(Part(name, state, rss_mb, child.crashes))
         return parts

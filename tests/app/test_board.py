@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from app.board import Board, line, render
-from app.snapshot import Part, Snapshot
+from app.snapshot import Part, Snapshot, part_state
 from tables.status import Progress, Status
 
 PAIRS = {"BTC/USD": 64_123.4, "ETH/USD": 3_012.55, "SOL/USD": 145.123, "ADA/USD": 0.38123}
@@ -144,3 +144,12 @@ def test_without_a_terminal_plain_lines_are_printed_and_not_on_every_look() -> N
     assert len(lines) == 1
     assert lines[0].startswith("[01:23] SIMULATED market")
     assert "\x1b" not in file.getvalue()
+
+
+def test_a_process_that_has_stopped_telling_is_silent_and_not_live() -> None:
+    told = Status("store", "live", at_ms=1_000_000)
+    assert part_state("running", told, 1_019_000, settled=True) == "live"
+    assert part_state("running", told, 1_021_000, settled=True) == "silent"
+    assert part_state("running", told, 1_021_000, settled=False) == "live", "it may not have begun to tell"
+    assert part_state("waiting", told, 1_021_000, settled=True) == "restarting"
+    assert part_state("running", None, 0, settled=True) == "live"
