@@ -64,12 +64,13 @@ def pages(ask: Callable[..., Any]) -> list[Any]:
             return found
 
 
-def delete_artifact(artifacts: str, name: str) -> None:
-    """Delete one artefact of a run (its URI), which may be gone already."""
+def delete_artifact(artifacts: str, name: str, uri: str) -> None:
+    """Delete one artefact of a run (URI of its artefacts) of the registry at `uri`; it may be gone already."""
     folder = local_folder(artifacts)
     if folder is not None:
         (folder / name).unlink(missing_ok=True)
         return
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: PLC0415  # heavy
 
-    get_artifact_repository(artifacts).delete_artifacts(name)  # type: ignore[no-untyped-call]  # MLflow's own lack
+    repository = get_artifact_repository(artifacts, tracking_uri=uri)
+    repository.delete_artifacts(name)  # type: ignore[no-untyped-call]  # MLflow's own lack

@@ -309,7 +309,7 @@ class Registry:
             rows.sort(key=lambda row: int(row.version), reverse=True)
             old = [row for row in rows[keep:] if str(row.version) not in aliased and PRUNED not in row.tags]
             for row in old:
-                delete_artifact(str(row.source).rpartition("/")[0], name)
+                delete_artifact(str(row.source).rpartition("/")[0], name, self.uri)
                 self._client.set_model_version_tag(model, str(row.version), PRUNED, name)
         return [str(row.version) for row in old]
 

@@ -11,9 +11,12 @@ import pytest
 
 from ml.alias import MlflowAliases
 from ml.artefact import FORECASTER, TREES
+from ml.baseline import BaselineModel
 from ml.errors import ModelRefusedError
-from ml.registry import CHAMPION, model_name
+from ml.model import Origin
+from ml.registry import CHAMPION, REPORT, Record, Registry, model_name
 from ml.served import ServedRegistry
+from ml.settings import MlSettings
 from ml.trees import TreesModel
 from redpanda.settings import BrokerSettings
 from tests.ml.test_registry import python
@@ -178,3 +181,17 @@ def artefact(stage: Stage, server: MlflowServer, version: str) -> Path:
     """Find a version's artefact in the folder of the server."""
     run_id = stage.registry._client.get_model_version(model_name(60), version).run_id
     return wait_for(lambda: next((server.folder / "artifacts").glob(f"*/{run_id}/artifacts/model"), None))
+
+
+def test_old_reports_are_deleted_on_the_server(server: MlflowServer, tmp_path: Path) -> None:
+    registry = Registry(MlSettings(home=tmp_path, mlflow_uri=server.uri))
+    versions = [registry.register(BaselineModel(Origin(720)), Record(), alias="") for _ in range(3)]
+    for version in versions:
+        registry.attach(720, version, REPORT, "<html>")
+    assert registry.prune(720, REPORT, keep=1) == [versions[1], versions[0]]
+
+    def has_report(version: str) -> bool:
+        run_id = registry._client.get_model_version(model_name(720), version).run_id
+        return REPORT in {one.path for one in registry._client.list_artifacts(str(run_id))}
+
+    assert [has_report(version) for version in versions] == [False, False, True]

@@ -84,12 +84,7 @@ def columns(store: StoreProcess, world: World) -> Iterator[Client]:
     rows.insert_candles(client, world.candle_log, "a")
     rows.insert_errors(client, world.error_log, "a")
     rows.insert_holes(client, world.hole_log, "a")
-    client.command(
-        "CREATE TABLE trades (pair String, trade_id Int64, ms Int64, qty Float64, side String) "
-        "ENGINE = ReplacingMergeTree ORDER BY (pair, trade_id)"
-    )
-    trades = [[row.pair, row.trade_id, row.ts_ns // 1_000_000, row.qty, row.side] for row in world.trade_log]
-    client.insert("trades", trades, column_names=["pair", "trade_id", "ms", "qty", "side"])
+    rows.insert_trades(client, [world.trade_log], "a")
     yield client
     client.command(f"DROP DATABASE `{client.database}`", use_database=False)
     client.close()
@@ -205,7 +200,8 @@ def test_taker_imbalance_counts_every_trade_once(views: Any, columns: Client, wo
     assert_equal(found, expected)
     assert None in {row[3] for row in found.values()}  # nothing known of either side
     stored = columns.query(
-        "SELECT pair, intDiv(ms, 10000) * 10000 - back * 10000 AS start, count(), sumIf(qty, side = 'buy') AS b, "
+        "SELECT pair, intDiv(toUnixTimestamp64Milli(time), 10000) * 10000 - back * 10000 AS start, count(), "
+        "sumIf(qty, side = 'buy') AS b, "
         "sumIf(qty, side = 'sell') AS s, if(b + s > 0, (b - s) / (b + s), NULL) FROM trades FINAL "
         "ARRAY JOIN range(6) AS back GROUP BY pair, start"
     ).result_rows
