@@ -77,7 +77,8 @@ def one_table(client: Client, name: str, columns: Arrays, codecs: Mapping[str, s
     """Write a table, merge it, scan it; gives bytes a row by column, and seconds."""
     fields = ", ".join(f"{column} Float64 CODEC({codecs[column]})" for column in columns)
     client.command(
-        f"CREATE TABLE {name} (n UInt32 CODEC(DoubleDelta, ZSTD(1)), {fields}) ENGINE = MergeTree ORDER BY n"
+        f"CREATE TABLE {name} (n UInt32 CODEC(DoubleDelta, ZSTD(1)), {fields}) ENGINE = MergeTree ORDER BY n "
+        "SETTINGS min_bytes_for_wide_part = 0, min_rows_for_wide_part = 0"  # compact parts know no sizes by column
     )
     rows = len(next(iter(columns.values())))
     started_s = time.perf_counter()
