@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redpanda import topics
+from redpanda.errors import ConfigError
 from redpanda.groups import committed_offsets
 from redpanda.scan import scan
 from tables.clickhouse.client import store_errors
@@ -122,8 +123,9 @@ class _Told:
         found = self._found.get(group)
         if found is None:
             found = self._found[group] = (array("q"), array("q"))
+        version = array("q", (self._version(record),))  # one that is too large must not leave a key behind
         found[0].append(self._key(record))
-        found[1].append(self._version(record))
+        found[1].extend(version)
 
     def groups(self) -> list[tuple[tuple[Any, ...], Ints, Ints]]:
         """Give each group, its keys in order, each once, and the greatest version of each."""
@@ -171,11 +173,17 @@ def _check_one(
                 found.records += 1
                 try:
                     told.add(decode(record.value))
-                except msgspec.DecodeError:
+                except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
                     continue  # it went to the dead letters
 
     spec = next(one for one in topics.TOPICS if one.name == sink.topic)
     partitions = range(spec.partitions(broker.partitions))
+    beyond = [at for topic, at in committed if topic == sink.topic and at not in partitions]
+    if beyond:
+        raise ConfigError(
+            f"topic {sink.topic} has partition {max(beyond)}, and TICKCAST_PARTITIONS is {broker.partitions}: "
+            "set it to what the cluster has, or rows are not looked for"
+        )
     scan(broker, sink.topic, partitions, take, lambda done, total: tell(sink.topic, done, total))
     oldest = _oldest(settings, sink)
     for group, keys, versions in told.groups():

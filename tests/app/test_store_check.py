@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.store_check import SINKS, Checked, check, newest
 from redpanda.admin import apply, connect
+from redpanda.errors import ConfigError
 from redpanda.settings import BrokerSettings
 from redpanda.topics import CANDLES, DEAD_LETTERS, GROUP, MODELS, TRADES_LATE
 from tables.clickhouse import rows
@@ -111,11 +112,34 @@ def test_what_is_not_committed_is_not_asked_for_and_what_expired_neither(
     own_broker: BrokerSettings, store_client: Client, store_settings: StoreSettings
 ) -> None:
     publish(own_broker, CANDLES, [candle(at) for at in range(10)], commit=4)
-    short = found(store_client, store_settings, own_broker)[CANDLES]
+    few = own_broker.model_copy(update={"partitions": 2})
+    short = found(store_client, store_settings, few)[CANDLES]
     assert (short.records, short.waiting, short.missing) == (4, 6, 4)
     lives = store_settings.model_copy(update={"store_ttl_days_candles": 30})
     expired = found(store_client, lives, own_broker)[CANDLES]
     assert (expired.missing, expired.expired, expired.rows) == (0, 4, 0)
+
+
+@pytest.mark.component
+def test_too_few_partitions_in_the_settings_are_told_and_bad_records_passed_over(
+    own_broker: BrokerSettings, store_client: Client, store_settings: StoreSettings
+) -> None:
+    with connect(own_broker) as admin:
+        apply(admin, own_broker)
+    producer = KafkaProducer(bootstrap_servers=own_broker.broker_url)
+    large = msgspec.json.encode(candle(0)).replace(b'"as_of_ms":0', b'"as_of_ms":' + b"9" * 30)
+    for value in (b'{"pair":"\xff"}', b"{", large):
+        producer.send(CANDLES, value, partition=3)
+    producer.close()
+    consumer = KafkaConsumer(bootstrap_servers=own_broker.broker_url, group_id=GROUP, enable_auto_commit=False)
+    consumer.assign([TopicPartition(CANDLES, 3)])
+    consumer.commit({TopicPartition(CANDLES, 3): OffsetAndMetadata(3, "", -1)})
+    consumer.close()
+    assert large.count(b"9" * 30) == 1
+    whole = found(store_client, store_settings, own_broker)[CANDLES]
+    assert (whole.records, whole.rows, whole.missing) == (3, 0, 0)
+    with pytest.raises(ConfigError, match="has partition 3, and TICKCAST_PARTITIONS is 2"):
+        found(store_client, store_settings, own_broker.model_copy(update={"partitions": 2}))
 
 
 @pytest.mark.component

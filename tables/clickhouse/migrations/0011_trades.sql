@@ -1,5 +1,5 @@
--- Trades as they were ingested, where TICKCAST_STORE_TRADES says so: a copy of topic `trades` beyond its retention. A
--- repeated trade has the same key, for its time never changes. Ids of two sources of one pair are two sequences.
+-- Trades as they were ingested, where TICKCAST_STORE_TRADES says so: a copy of topic `trades` beyond its retention. The
+-- key has no time: REST and the socket give one trade's with different digits. Ids of two sources are two sequences.
 CREATE TABLE IF NOT EXISTS trades
 (
     pair     LowCardinality(String) COMMENT 'Kraken symbol, for example BTC/USD',
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS trades
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(time)
-ORDER BY (pair, source, time, trade_id)
+ORDER BY (pair, source, trade_id)
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'Single trades; filled only with TICKCAST_STORE_TRADES=true';
 
@@ -31,6 +31,6 @@ CREATE TABLE IF NOT EXISTS late_trades
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(time)
-ORDER BY (pair, source, time, trade_id)
+ORDER BY (pair, source, trade_id)
 SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'Trades that came after their window had left the state: in no candle of this store';
