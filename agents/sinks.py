@@ -60,6 +60,10 @@ LINGER_S: Final = 0.25
 """How long a small batch waits for more: the forecast of the same candle goes first, and the store gets fewer parts."""
 LINGER_BELOW_ROWS: Final = 2_000
 """A larger batch goes at once: history comes in chunks of thousands (count)."""
+INSERTS: Final = 2
+"""Inserts into one table at a time (count)."""
+TRADE_BYTES: Final = 128
+"""About what one trade takes on the wire: a record of `trades` holds up to a thousand (bytes)."""
 
 
 class _NotOwnedError(Exception):
@@ -67,26 +71,44 @@ class _NotOwnedError(Exception):
 
 
 class Sink(Generic[T]):
-    """Writes one topic into one table."""
+    """Writes one topic into one table.
+
+    Parameters
+    ----------
+    holds_many
+        Whether a record is a list of rows, as in `trades`.
+    """
 
     def __init__(
-        self, app: ChunkApp, state: WorkerState, topic: str, record_type: Any, insert: Insert[T], connect: Any
+        self,
+        app: ChunkApp,
+        state: WorkerState,
+        topic: str,
+        record_type: Any,
+        insert: Insert[T],
+        connect: Any,
+        *,
+        holds_many: bool = False,
     ) -> None:
         self._app = app
+        self._holds_many = holds_many
         self._state = state
         self._topic = topic
-        self._decoder: Decoder[T] = Decoder(record_type)
+        self._decoder: Decoder[Any] = Decoder(record_type)
         self._insert = insert
         self._connect = connect
         self._client: Any = None
         self._queues: dict[int, asyncio.Queue[Chunk]] = {}
         # Not asyncio's own: a store that hangs keeps all it gets, and recovery and the status file need those.
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix=f"tickcast-sink-{topic}")
+        self._threads = ThreadPoolExecutor(INSERTS, thread_name_prefix=f"tickcast-sink-{topic}")
+        self._turns = asyncio.Semaphore(INSERTS)
         register(app, state, topic, f"sink-{topic}", self.handle)
 
     async def handle(self, chunk: Chunk) -> None:
         """Queue a chunk for the writer of its partition."""
         partition = chunk.tp.partition
+        if not len(chunk):
+            return  # a tick, for another stage of the topic
         if partition not in self._queues:
             self._queues[partition] = asyncio.Queue()
             self._app.add_future(self._write(partition))
@@ -96,12 +118,12 @@ class Sink(Generic[T]):
         queue = self._queues[partition]
         while True:
             chunks = [await queue.get()]
-            rows = len(chunks[0])
+            rows = self._rows_in(chunks[0])
             if rows < LINGER_BELOW_ROWS:
                 await asyncio.sleep(LINGER_S)
             while not queue.empty() and rows < MAX_BATCH_ROWS:
                 chunks.append(queue.get_nowait())
-                rows += len(chunks[-1])
+                rows += self._rows_in(chunks[-1])
             # What was fetched before a rebalance comes again, here or at the new owner.
             chunks = [chunk for chunk in chunks if chunk.generation == self._app.consumer_generation_id]
             try:
@@ -115,13 +137,21 @@ class Sink(Generic[T]):
                 await self._app.crash(error)
                 raise
 
+    def _rows_in(self, chunk: Chunk) -> int:
+        """Count the rows of a chunk, nearly: what it holds is not decoded yet."""
+        return chunk.bytes // TRADE_BYTES if self._holds_many else len(chunk)
+
     async def _store(self, chunks: list[Chunk]) -> None:
         """Insert chunks of one generation; raises `_NotOwnedError` when the partition has gone to somebody else."""
         records: list[T] = []
         letters: list[DeadLetter] = []
         for chunk in chunks:
             good, bad = self._decoder.decode(chunk, "sink")
-            records += [record for _, record in good]
+            for _, record in good:
+                if self._holds_many:
+                    records += record
+                else:
+                    records.append(record)
             letters += bad
         first, last = chunks[0], chunks[-1]
         token = f"{self._topic}-{first.tp.partition}-{first.first_offset}-{last.next_offset - 1}-{token_hex(4)}"
@@ -140,11 +170,8 @@ class Sink(Generic[T]):
         """Retry the same batch with the same token until the store has it; a row that it refuses is split out."""
         pause_s = FIRST_RETRY_S
         while True:
-            # Without this a batch that waited for the store would overwrite what the new owner has stored since.
-            if not await self._app.owns(origin):
-                raise _NotOwnedError
             try:
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._insert_once, records, token)
+                await self._insert_owned(records, token, origin)
             except UnreachableError as error:
                 logger.warning("Store does not answer, batch %s waits %.1f s: %s", token, pause_s, error)
                 self._state.counters["store_retries"] += 1
@@ -162,6 +189,14 @@ class Sink(Generic[T]):
                 self._state.waiting.pop(self._topic, None)
                 return []
 
+    async def _insert_owned(self, records: list[T], token: str, origin: Chunk) -> None:
+        # First the turn, then the look: a batch that waited behind others that hang is of a former owner by then, and
+        # would overwrite what the new one has stored since.
+        async with self._turns:
+            if not await self._app.owns(origin):
+                raise _NotOwnedError
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._insert_once, records, token)
+
     def _insert_once(self, records: list[T], token: str) -> None:
         if self._client is None:
             self._client = self._connect()
@@ -177,7 +212,7 @@ def _refused_row(topic: str, origin: Chunk, record: object, detail: str) -> Dead
         topic=topic,
         partition=origin.tp.partition,
         offset=origin.first_offset,
-        pair=str(getattr(record, "pair", "")),
+        pair=str(getattr(getattr(record, "trade", record), "pair", "")),
         at_ms=time.time_ns() // 1_000_000,
     )
 
@@ -202,5 +237,5 @@ def make_sinks(app: ChunkApp, state: WorkerState, settings: Any) -> list[Sink[An
         Sink(app, state, DEAD_LETTERS, DeadLetter, rows.insert_dead_letters, open_client),
     ]
     if settings.store_trades:
-        found.append(Sink(app, state, TRADES, list[Trade], rows.insert_trades, open_client))
+        found.append(Sink(app, state, TRADES, list[Trade], rows.insert_trades, open_client, holds_many=True))
     return found

@@ -94,9 +94,8 @@ def hole_batch(rows: Sequence[Hole]) -> Batch:
     return Batch("holes", _data(TABLES["holes"], rows), len(rows))
 
 
-def trade_batch(envelopes: Sequence[Sequence[Trade]]) -> Batch:
-    """Turn records of topic `trades`, each some trades of one pair, into columns."""
-    rows = list(chain.from_iterable(envelopes))
+def trade_batch(rows: Sequence[Trade]) -> Batch:
+    """Turn trades into columns."""
     return Batch("trades", _data(TABLES["trades"], rows), len(rows))
 
 
@@ -173,8 +172,8 @@ def insert_holes(client: Client, rows: Sequence[Hole], token: str) -> int:
     return insert(client, hole_batch(rows), token)
 
 
-def insert_trades(client: Client, rows: Sequence[Sequence[Trade]], token: str) -> int:
-    """Insert the trades of some envelopes; see `insert`."""
+def insert_trades(client: Client, rows: Sequence[Trade], token: str) -> int:
+    """Insert trades; see `insert`."""
     return insert(client, trade_batch(rows), token)
 
 

@@ -16,7 +16,7 @@ from faust.types import TP
 
 from agents.chunk import Chunk
 from agents.chunk_app import ChunkApp
-from agents.sinks import LINGER_BELOW_ROWS, LINGER_S, Sink, _NotOwnedError, make_sinks
+from agents.sinks import INSERTS, LINGER_BELOW_ROWS, LINGER_S, Sink, _NotOwnedError, make_sinks
 from agents.stage import WorkerState
 from redpanda.topics import CANDLES, FEATURES, HOLES, MODELS, TRADES, TRADES_LATE
 from tables.clickhouse import migrate, rows
@@ -101,9 +101,10 @@ def test_a_small_chunk_waits_for_what_comes_behind_it_and_a_large_one_does_not(
 
 
 def test_a_store_that_hangs_keeps_no_thread_from_others(store_settings: StoreSettings) -> None:
-    answers = threading.Event()
+    begun, answers = threading.Semaphore(0), threading.Event()
 
     def hang(_client: Any, rows_: list[Any], _token: str) -> int:
+        begun.release()
         assert answers.wait(60)
         return len(rows_)
 
@@ -114,12 +115,66 @@ def test_a_store_that_hangs_keeps_no_thread_from_others(store_settings: StoreSet
             sink._client = object()
         inserts = [asyncio.create_task(sink._store([chunk([0])])) for sink in sinks]
         try:
-            return await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 20)
+            await asyncio.sleep(0)  # all of them are begun, and stand before the thread that is asked for now
+            return await asyncio.wait_for(asyncio.to_thread(lambda: "free" if begun.acquire(timeout=10) else ""), 20)
         finally:
             answers.set()
             await asyncio.gather(*inserts)
 
     assert asyncio.run(run()) == "free"
+
+
+def test_a_batch_that_waited_behind_others_that_hang_is_not_stored_when_its_partition_has_moved(
+    store_settings: StoreSettings,
+) -> None:
+    sink = a_life(store_settings)
+    begun, answers = threading.Semaphore(0), threading.Event()
+    inserted: list[str] = []
+
+    def hang(_client: Any, rows_: list[Any], token: str) -> int:
+        begun.release()
+        assert answers.wait(60)
+        inserted.append(token)
+        return len(rows_)
+
+    async def run() -> list[BaseException | None]:
+        tasks = [asyncio.create_task(sink._insert_until_stored(LOG, str(at), chunk([0]))) for at in range(INSERTS + 1)]
+        for _ in range(INSERTS):
+            await asyncio.to_thread(begun.acquire)
+        sink._app.consumer_generation_id = (
+            2  # the third has not begun: its turn comes when it is not the owner's any more
+        )
+        answers.set()
+        return [
+            one if isinstance(one, BaseException) else None
+            for one in await asyncio.gather(*tasks, return_exceptions=True)
+        ]
+
+    sink._insert, sink._client = hang, object()
+    assert [type(one) for one in asyncio.run(run())] == [*[type(None)] * INSERTS, _NotOwnedError]
+    assert sorted(inserted) == [str(at) for at in range(INSERTS)]
+
+
+def test_a_batch_of_trades_is_bounded_by_trades_and_split_to_the_one_that_is_refused(
+    store_client: Client, store_settings: StoreSettings
+) -> None:
+    wanted = store_settings.model_copy(update={"store_trades": True})
+    sink = sink_of(wanted, TRADES)
+    trades = [msgspec.structs.replace(late_trade().trade, trade_id=at) for at in range(1, 1_001)]
+    value = msgspec.json.encode(trades)
+    record: Any = ConsumerRecord(TRADES, 0, 0, 5, 1, b"BTC/USD", value, None, 0, 0, ())
+    assert 1_000 <= sink._rows_in(Chunk(TP(TRADES, 0), [record], 1, 1)) < 2_000
+    trades[7] = msgspec.structs.replace(trades[7], trade_id=2**70)
+    letters = asyncio.run(sink._insert_until_stored(trades, "trades-0-0-0-x", chunk([0])))
+    assert [(one.reason, one.pair) for one in letters] == [("refused-by-store", "BTC/USD")]
+    assert store_client.query("SELECT count() FROM trades FINAL").result_rows == [(999,)]
+
+
+def test_a_tick_is_not_written(store_settings: StoreSettings) -> None:
+    sink = a_life(store_settings)
+    asyncio.run(sink.handle(Chunk(TP(FEATURES, 0), [], 1, 1)))
+    assert sink._queues == {}
+    assert sink._state.last_at_ns == {}
 
 
 def test_a_batch_of_a_former_owner_is_not_stored(store_client: Client, store_settings: StoreSettings) -> None:
@@ -175,6 +230,7 @@ def test_single_trades_are_stored_only_where_that_is_wanted(
     wanted = store_settings.model_copy(update={"store_trades": True})
     trades = [msgspec.structs.replace(late_trade().trade, trade_id=at, ts_ns=at) for at in range(5)]
     store_all(wanted, TRADES, [trades[:3], trades[2:], trades[:1]])
+    store_all(wanted, TRADES, [[]])
     assert store_client.query("SELECT count(), sum(trade_id) FROM trades FINAL").result_rows == [(5, 10)]
 
 

@@ -116,10 +116,10 @@ def test_every_field_of_a_trade_comes_back_once(store_client: Client) -> None:
         Trade("BTC/USD", 1, 1_700_000_000_123_456_789, 100.5, 0.25, "sell", "limit", "sim"),
         late_trade().trade,
     )
-    assert rows.insert_trades(store_client, [[first, second], [first]], "a") == 3
-    assert rows.insert_trades(store_client, [[second]], "b") == 1
+    assert rows.insert_trades(store_client, [first, second, first], "a") == 3
+    assert rows.insert_trades(store_client, [second], "b") == 1
     by_rest = msgspec.structs.replace(first, ts_ns=first.ts_ns - 89)
-    assert rows.insert_trades(store_client, [[by_rest], [first]], "c") == 2
+    assert rows.insert_trades(store_client, [by_rest, first], "c") == 2
     found = store_client.query(
         "SELECT pair, trade_id, toUnixTimestamp64Nano(time), price, qty, side, ord_type, source FROM trades FINAL "
         "ORDER BY time DESC"

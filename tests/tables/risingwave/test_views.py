@@ -84,7 +84,7 @@ def columns(store: StoreProcess, world: World) -> Iterator[Client]:
     rows.insert_candles(client, world.candle_log, "a")
     rows.insert_errors(client, world.error_log, "a")
     rows.insert_holes(client, world.hole_log, "a")
-    rows.insert_trades(client, [world.trade_log], "a")
+    rows.insert_trades(client, world.trade_log, "a")
     yield client
     client.command(f"DROP DATABASE `{client.database}`", use_database=False)
     client.close()
