@@ -43,33 +43,41 @@ def in_service(model: ForecastModel, life_ms: int, worker: str, at_ms: int) -> M
 
 
 class ServiceLog:
-    """Sends one record a swap and horizon; what could not be sent is tried again, and never holds up a forecast."""
+    """Sends one record a swap and horizon that a look once a second notices; never holds up a forecast.
+
+    What could not be sent is tried again with the same time, so that the store takes it for the same row.
+    """
 
     def __init__(self, app: ChunkApp, watch: ChampionWatch, life_ms: int) -> None:
         self._app = app
         self._watch = watch
         self._life_ms = life_ms
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
-        self._told: dict[int, ForecastModel] = {}
-        """What was told last, by horizon; a model is replaced whole, never changed."""
+        self._seen: dict[int, ForecastModel] = {}
+        """What was noticed last, by horizon; a model is replaced whole, never changed."""
+        self._untold: list[ModelInService] = []
         app.task(self._follow)
 
     async def _follow(self) -> None:
         while not self._app.should_stop:
-            models = self._watch.models
-            if any(self._told.get(horizon_s) is not model for horizon_s, model in models.items()):
-                await self._tell(models)
+            self.look(time.time_ns() // 1_000_000)
+            if self._untold:
+                await self.tell()
             await self._app.sleep(_LOOK_S)
 
-    async def _tell(self, models: dict[int, ForecastModel]) -> None:
-        at_ms = time.time_ns() // 1_000_000
-        fresh = [model for horizon_s, model in models.items() if self._told.get(horizon_s) is not model]
-        records = [in_service(model, self._life_ms, self._worker, at_ms) for model in fresh]
+    def look(self, now_ms: int) -> None:
+        """Notice what has gone into service since the last look."""
+        for horizon_s, model in self._watch.models.items():
+            if self._seen.get(horizon_s) is not model:
+                self._seen[horizon_s] = model
+                self._untold.append(in_service(model, self._life_ms, self._worker, now_ms))
+
+    async def tell(self) -> None:
+        """Send what was noticed; all of it stays as it is for the next time where the broker does not take it."""
+        records = [(str(one.horizon_s).encode(), encode(one)) for one in self._untold]
         try:
-            await deliver(
-                self._app, MODELS, _PARTITION, [(str(one.horizon_s).encode(), encode(one)) for one in records]
-            )
+            await deliver(self._app, MODELS, _PARTITION, records)
         except KafkaError as error:
             logger.warning("What serves could not be told to topic %s, it is tried again: %s", MODELS, error)
         else:
-            self._told = dict(models)
+            del self._untold[: len(records)]

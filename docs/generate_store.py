@@ -22,7 +22,9 @@ what is there. Every table is a ReplacingMergeTree: a repeated or corrected row 
 read with `FINAL`. Views do.
 
 `tickcast store verify --topics` reads every topic that a sink stores, up to what the sinks have committed, and looks
-for each row in its version; it names the first one that is missing and ends with 1. Topics keep 30 days.
+for each row, in the told version or a later one; it names the first that is missing and ends with 1. Topics keep 30
+days. Rows past a time to live are not looked for; a row that the store refused (see `dead_letters`) stays missing until
+its topic forgets it. Table `trades` is not looked at.
 
 `TICKCAST_STORE_TRADES=true` stores single trades, too: table `trades`
 ([ADR 0025](adr/0025-trades-and-models-in-the-store.md)).
@@ -40,10 +42,9 @@ SHA-256 and is never seen here. `TICKCAST_STORE_DASHBOARDS_USER`, `TICKCAST_STOR
 
 **Times to live.** By default everything is kept. `TICKCAST_STORE_TTL_DAYS_CANDLES`, `TICKCAST_STORE_TTL_DAYS_FEATURES`,
 `TICKCAST_STORE_TTL_DAYS_FORECASTS`, `TICKCAST_STORE_TTL_DAYS_FORECAST_ERRORS`, `TICKCAST_STORE_TTL_DAYS_ALERTS`,
-`TICKCAST_STORE_TTL_DAYS_HOLES`, `TICKCAST_STORE_TTL_DAYS_LATE_TRADES`, `TICKCAST_STORE_TTL_DAYS_TRADES`,
-`TICKCAST_STORE_TTL_DAYS_MODELS` and `TICKCAST_STORE_TTL_DAYS_DEAD_LETTERS` are applied by `tickcast store migrate`; 0
-takes a time to live away again. Old rows go with later merges. Training reads candles and features: leave it its
-months.
+`TICKCAST_STORE_TTL_DAYS_HOLES`, `TICKCAST_STORE_TTL_DAYS_LATE_TRADES`, `TICKCAST_STORE_TTL_DAYS_TRADES` and
+`TICKCAST_STORE_TTL_DAYS_DEAD_LETTERS` are applied by `tickcast store migrate`; 0 takes a time to live away again. Old
+rows go with later merges. Training reads candles and features: leave it its months.
 
 **Codecs** were measured on 200,000 recorded minutes (`make bench NAME=codecs`, tests/bench/results/codecs.json).
 Candles take 37.9 bytes a row in their columns of numbers, 35.6 if each column had the smallest of seven codecs;

@@ -25,10 +25,10 @@ TTL_COLUMNS: Final[dict[str, str]] = {
     "dead_letters": "at",
     "trades": "time",
     "late_trades": "time",
-    "models": "at",
     "market_rolling": "open_time",
 }
-"""Tables whose rows may expire, and the time that their age is counted from: the one of their partitions."""
+"""Tables whose rows may expire, and the time that their age is counted from: the one of their partitions. Not `models`:
+a row is written when a version goes into service, and it may serve for longer."""
 LOCAL: Final = "_local"
 """What the part of a sharded table on one server is called, after the table's own name."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")

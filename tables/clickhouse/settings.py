@@ -39,8 +39,9 @@ class StoreSettings(BaseSettings):
     """How long one query or insert may take (s)."""
 
     store_trades: bool = False
-    """Whether workers write every single trade into table `trades`. Nothing of tickcast reads it. A store that is down
-    then holds up the candles, too, once 32 MiB of a partition's trades wait."""
+    """Whether workers write every single trade into table `trades`, from the time on that they are started with it.
+    Nothing of tickcast reads it. While the store is down, pairs without trades are not closed by the clock, and once
+    32 MiB of a partition's trades wait its candles stop, too."""
 
     store_memory_mb: int = Field(default=900, ge=200, le=65536)
     """Memory that queries and merges of the local store may take together (MB), beside about 300 MB of engine."""
@@ -80,9 +81,6 @@ class StoreSettings(BaseSettings):
 
     store_ttl_days_late_trades: int = Field(default=0, ge=0, le=36_500)
     """The same of trades that no candle could take (days); 0 keeps them."""
-
-    store_ttl_days_models: int = Field(default=0, ge=0, le=36_500)
-    """The same of what served when (days); 0 keeps it."""
 
     store_ttl_days_market_rolling: int = Field(default=0, ge=0, le=36_500)
     """The same of table market_rolling, by `open_time` (days)."""
