@@ -19,7 +19,7 @@ from tables.clickhouse.columns import TABLES
 from tables.clickhouse.deploy import ttl_changes
 from tables.clickhouse.settings import StoreSettings
 from tables.clickhouse.sql import split_statements
-from tables.features.catalog import CATALOG, Catalog
+from tables.features.catalog import CATALOG, FEATURE_NAMES, Catalog
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 FOLDER: Final = Path(__file__).parent / "migrations"
+_NAMED: Final = re.compile(r"(?:CREATE (?:TABLE|VIEW) IF NOT EXISTS|ALTER TABLE) (\w+)")
 
 
 class Migration(msgspec.Struct, frozen=True, dict=True):
@@ -178,29 +179,46 @@ def verify(client: Client) -> list[str]:
             for version in _recorded(client)
             if version not in ours
         ]
-        missing = feature_columns(CATALOG, _columns_of_features(client))
-        if missing:
-            problems.append(f"table features lacks {', '.join(missing)}: run `tickcast store migrate`")
-        if not problems:  # what is pending has been said
-            problems += _changed_by_hand(client)
-    return problems
+        return problems or _changed_by_hand(client)  # what is pending has been said
 
 
 def _changed_by_hand(client: Client) -> list[str]:
-    """Name tables that are gone or whose columns are not those that the sinks write."""
+    """Name tables and views that are gone, and tables whose columns are not those that the sinks write."""
     found: dict[str, dict[str, str]] = {}
     sql = "SELECT table, name, type FROM system.columns WHERE database = {db:String}"
     for table, name, kind in client.query(sql, parameters={"db": client.database}).result_rows:
         found.setdefault(table, {})[name] = kind
-    problems = []
+    sql = "SELECT name FROM system.tables WHERE database = {db:String}"  # a view with parameters shows no columns
+    there = {name for (name,) in client.query(sql, parameters={"db": client.database}).result_rows}
+    problems = [
+        f"{name} is gone though its script was applied: to have it made again, empty if it is a table, run "
+        f"`ALTER TABLE schema_migrations DELETE WHERE version IN ({', '.join(map(str, versions))})`, "
+        "then `tickcast store migrate`"
+        for name, versions in _scripts_of().items()
+        if name not in there
+    ]
+    if "features" in found:
+        missing = feature_columns(CATALOG, set(found["features"]))
+        if missing:
+            problems.append(f"table features lacks {', '.join(missing)}: run `tickcast store migrate`")
     for table, columns in TABLES.items():
-        if table not in found:
-            problems.append(f"table {table} is gone, though its migration was applied: was it dropped by hand?")
-            continue
-        odd = [one.name for one in columns if found[table].get(one.name) != one.type]
-        if odd:
-            problems.append(f"table {table} was changed by hand: {', '.join(odd)} missing or of another type")
+        has = found.get(table, {})
+        odd = [one for one in columns if has and has.get(one.name) != one.type and one.name not in FEATURE_NAMES]
+        problems += [
+            f"column {one.name} of table {table} is {has.get(one.name, 'gone')} and not {one.type}: "
+            "sinks cannot write it; change it back with ALTER TABLE"
+            for one in odd
+        ]
     return problems
+
+
+def _scripts_of() -> dict[str, list[int]]:
+    """Give the numbers of the scripts that make or alter each table and view."""
+    found: dict[str, list[int]] = {}
+    for migration in migrations():
+        for name in set(_NAMED.findall(migration.sql)):
+            found.setdefault(name, []).append(migration.version)
+    return found
 
 
 def _columns_of_features(client: Client) -> set[str]:
