@@ -30,7 +30,8 @@ class MetricsSettings(BaseSettings):
 
     metrics_address: str = Field(default="", pattern=r"^$|^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}$")
     """IP address and port of a second `/metrics`, for example `0.0.0.0:9464`; empty: only the one on the loopback.
-    It asks for no key: whoever reaches it reads names of pairs and models, counts and times."""
+    One process an address; `tickcast demo` opens none. It asks for no key: whoever reaches it reads names of pairs and
+    models, counts and times."""
 
 
 @asynccontextmanager

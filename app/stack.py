@@ -112,6 +112,7 @@ class Stack:
         env["TICKCAST_PAIRS"] = ",".join(self.settings.pairs)
         env["TICKCAST_CLICKHOUSE_URL"] = os.environ.get("TICKCAST_CLICKHOUSE_URL", f"local://{self.home}/store")
         env["PYTHONUNBUFFERED"] = "1"
+        env["TICKCAST_METRICS_ADDRESS"] = ""  # one process an address, and these are several
         broker_url, own_broker = _plan_broker(self._ports)
         env["TICKCAST_BROKER_URL"] = broker_url
         return env, own_broker

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from ml.alias import local_folder
-from redpanda.errors import MissingToolError
+from redpanda.errors import MissingToolError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,4 +73,7 @@ def delete_artifact(artifacts: str, name: str, uri: str) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: PLC0415  # heavy
 
     repository = get_artifact_repository(artifacts, tracking_uri=uri)
-    repository.delete_artifacts(name)  # type: ignore[no-untyped-call]  # MLflow's own lack
+    try:
+        repository.delete_artifacts(name)  # type: ignore[no-untyped-call]  # MLflow's own lack
+    except NotImplementedError as error:
+        raise UnreachableError(f"{artifacts} cannot be deleted from by MLflow: delete {name} there yourself") from error

@@ -304,14 +304,17 @@ class Registry:
         """
         model = model_name(horizon_s)
         with self._answering():
-            aliased = {str(version) for version in self._client.get_registered_model(model).aliases.values()}
             rows = pages(lambda **page: self._client.search_model_versions(f"name = '{model}'", **page))
             rows.sort(key=lambda row: int(row.version), reverse=True)
-            old = [row for row in rows[keep:] if str(row.version) not in aliased and PRUNED not in row.tags]
-            for row in old:
-                delete_artifact(str(row.source).rpartition("/")[0], name, self.uri)
-                self._client.set_model_version_tag(model, str(row.version), PRUNED, name)
-        return [str(row.version) for row in old]
+            gone = []
+            for row in rows[keep:]:
+                # Asked each time: a person may promote an old one meanwhile.
+                aliases = self._client.get_registered_model(model).aliases.values() if PRUNED not in row.tags else ()
+                if PRUNED not in row.tags and str(row.version) not in map(str, aliases):
+                    delete_artifact(str(row.source).rpartition("/")[0], name, self.uri)
+                    self._client.set_model_version_tag(model, str(row.version), PRUNED, name)
+                    gone.append(str(row.version))
+        return gone
 
     def _settle(self) -> None:
         """Create what is missing before the writer's lock is taken: the database has a lock of its own."""

@@ -305,6 +305,9 @@ def _publish(
     )
     try:
         registry.attach(report.horizon_s, report.version, REPORT, render(content))
+    except UnreachableError as error:
+        _log.warning("version %s has no report: %s", report.version, error)
+    try:
         registry.prune(report.horizon_s, REPORT, settings.train_keep_reports)
     except UnreachableError as error:
-        _log.warning("version %s may have no report: %s", report.version, error)
+        _log.warning("old reports stay for now: %s", error)

@@ -76,7 +76,7 @@ def show(version: Which, horizon: Minutes, as_json: AsJson = False, home: Home =
         say(f"  {word:<4} {check['name']:<36} {_value(check['value'])} (bound {check['bound']})")
     if not checks:
         say("  was never asked: nothing was trained")
-    if PRUNED in found.tags:
+    if checks and PRUNED in found.tags:
         say("\nreport  none any more: TICKCAST_TRAIN_KEEP_REPORTS newer ones are kept")
     else:
         say(f"\nreport  {found.artifacts}/report.html" if checks else "\nreport  none")

@@ -10,6 +10,7 @@ from ml.artefact import TREES
 from ml.baseline import BaselineModel
 from ml.errors import ModelRefusedError
 from ml.model import Origin
+from ml.quiet_mlflow import delete_artifact
 from ml.registry import PRUNED, REPORT, Record, model_name
 from ml.settings import MlSettings
 from ml.trees import Trees, TreesModel
@@ -158,3 +159,20 @@ def test_old_reports_go_but_not_those_of_versions_with_an_alias(shelf: Shelf) ->
     assert {one.version for one in shelf.versions() if PRUNED in one.tags} == {"3", "4"}
     assert shelf.checks(shelf.version(660, "3")) != [], "the verdict stays"
     assert shelf.prune(660, REPORT, keep=2) == []
+
+
+def test_a_version_that_becomes_champion_while_old_reports_go_keeps_its_own(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [trained(shelf, 720) for _ in range(4)]
+    for version in versions:
+        shelf.attach(720, version, REPORT, "<html>")
+
+    def promote_meanwhile(artifacts: str, name: str, uri: str) -> None:
+        delete_artifact(artifacts, name, uri)
+        if shelf.champion_version(720) == "1":
+            shelf.promote(720, versions[0])
+
+    monkeypatch.setattr("ml.registry.delete_artifact", promote_meanwhile)
+    assert shelf.prune(720, REPORT, keep=1) == ["4", "3"]
+    assert shelf.attached(720, "champion", REPORT) == b"<html>"
