@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -42,9 +43,11 @@ if TYPE_CHECKING:
     from redpanda.settings import BrokerSettings
     from tables.clickhouse.settings import StoreSettings
 
-__all__ = ["SINKS", "Checked", "SinkKeys", "check"]
+__all__ = ["REBUILT", "SINKS", "Checked", "SinkKeys", "check"]
 
 Ints = npt.NDArray[np.int64]
+_TAIL_BITS: Final = 20
+_NANOSECONDS: Final = "DateTime64(9"
 
 
 class SinkKeys(NamedTuple):
@@ -54,17 +57,19 @@ class SinkKeys(NamedTuple):
     table: str
     record: Any
     group: tuple[str, ...]
-    """Rows that are compared in one question; the first columns of the table's key."""
+    """Rows that are compared in one question."""
     key: str
-    """Identifies a row of a group (integer or time)."""
+    """With `group` and `tail` all columns of the table's key (integer or time)."""
     version: str = ""
     """The greater one stays; empty where the key is all."""
+    tail: str = ""
+    """One more column of the key, an integer whose last twenty bits are enough beside a time in ms; empty: none."""
 
 
 SINKS: Final = (
     SinkKeys(topics.CANDLES, "candles", Candle, ("pair", "timeframe"), "open_time", "as_of"),
     SinkKeys(topics.FEATURES, "features", Features, ("pair", "timeframe"), "open_time", "as_of"),
-    SinkKeys(topics.FORECASTS, "forecasts", Forecast, ("pair", "horizon_s", "model"), "feature_open"),
+    SinkKeys(topics.FORECASTS, "forecasts", Forecast, ("pair", "horizon_s", "model", "revision"), "feature_open"),
     SinkKeys(
         topics.FORECAST_ERRORS,
         "forecast_errors",
@@ -73,12 +78,23 @@ SINKS: Final = (
         "feature_open",
         "outcome_revision",
     ),
-    SinkKeys(topics.ALERTS, "alerts", Alert, ("pair", "name", "horizon_s"), "at"),
+    SinkKeys(topics.ALERTS, "alerts", Alert, ("pair", "name", "horizon_s", "raised"), "at"),
     SinkKeys(topics.HOLES, "holes", Hole, ("pair",), "first_id", "at"),
     SinkKeys(topics.TRADES_LATE, "late_trades", LateTrade, ("pair", "source"), "trade_id"),
     SinkKeys(topics.MODELS, "models", ModelInService, ("horizon_s", "model", "model_version", "worker"), "at"),
-    SinkKeys(topics.DEAD_LETTERS, "dead_letters", DeadLetter, ("stage", "reason", "topic"), "at"),
+    SinkKeys(
+        topics.DEAD_LETTERS,
+        "dead_letters",
+        DeadLetter,
+        ("stage", "reason", "topic", "partition", "pair"),
+        "at",
+        tail="offset",
+    ),
 )
+
+
+REBUILT: Final = frozenset((topics.CANDLES, topics.FEATURES))
+"""What `tickcast rebuild` computes again from the trades."""
 
 
 class Checked(msgspec.Struct):
@@ -107,40 +123,53 @@ class Checked(msgspec.Struct):
         return not (self.missing or self.older)
 
 
+class _Group:
+    """Rows of one group as they were told: key, version, and the time that a time to live counts from (ms)."""
+
+    def __init__(self) -> None:
+        self.columns = (array("q"), array("q"), array("q"))
+
+    def add(self, *values: int) -> None:
+        found = [array("q", (value,)) for value in values]  # all or none: one of them may be too large
+        for column, one in zip(self.columns, found, strict=True):
+            column.extend(one)
+
+    def newest(self) -> tuple[Ints, Ints, Ints]:
+        keys, versions, times_ms = (np.array(column, np.int64) for column in self.columns)
+        return newest(keys, versions, times_ms)
+
+
 class _Told:
-    """Keys and versions of a topic, by group."""
+    """What a topic told, by group."""
 
     def __init__(self, sink: SinkKeys) -> None:
         columns = {column.name: column for column in TABLES[sink.table]}
-        self._group = attrgetter(*(columns[name].field for name in sink.group))
-        self._key = attrgetter(columns[sink.key].field)
-        self._version = attrgetter(columns[sink.version].field) if sink.version else lambda _record: 0
-        self._one_column = len(sink.group) == 1
-        self._found: dict[Any, tuple[array[int], array[int]]] = {}
+
+        def field(name: str) -> Callable[[Any], Any]:
+            return attrgetter(columns[name].field) if name else lambda _record: 0
+
+        self._group = [field(name) for name in sink.group]
+        self._key, self._version, self._tail = field(sink.key), field(sink.version), field(sink.tail)
+        self._has_tail = bool(sink.tail)
+        aged = TTL_COLUMNS.get(sink.table, "")
+        self._age = field(aged)
+        self._age_unit = 1_000_000 if aged and columns[aged].type.startswith(_NANOSECONDS) else 1
+        self.groups: dict[tuple[Any, ...], _Group] = defaultdict(_Group)
 
     def add(self, record: Any) -> None:
-        group = self._group(record)
-        found = self._found.get(group)
-        if found is None:
-            found = self._found[group] = (array("q"), array("q"))
-        version = array("q", (self._version(record),))  # one that is too large must not leave a key behind
-        found[0].append(self._key(record))
-        found[1].extend(version)
-
-    def groups(self) -> list[tuple[tuple[Any, ...], Ints, Ints]]:
-        """Give each group, its keys in order, each once, and the greatest version of each."""
-        return [
-            ((group,) if self._one_column else group, *newest(np.array(keys), np.array(versions)))
-            for group, (keys, versions) in self._found.items()
-        ]
+        key = self._key(record)
+        if self._has_tail:
+            key = (key << _TAIL_BITS) + (self._tail(record) & ((1 << _TAIL_BITS) - 1))
+        group = self.groups[tuple(field(record) for field in self._group)]
+        group.add(key, self._version(record), self._age(record) // self._age_unit)
 
 
-def newest(keys: Ints, versions: Ints) -> tuple[Ints, Ints]:
-    """Give sorted keys [n], each once, and the greatest version of each [n]."""
+def newest(keys: Ints, versions: Ints, times_ms: Ints) -> tuple[Ints, Ints, Ints]:
+    """Give sorted keys [n], each once, and with each its greatest version [n] and the time of that [n] (ms)."""
     order = np.lexsort((versions, keys))
-    keys, versions = keys[order], versions[order]
+    keys, versions, times_ms = keys[order], versions[order], times_ms[order]
     last = np.append(keys[1:] != keys[:-1], True) if len(keys) else np.zeros(0, bool)
-    return keys[last], versions[last]
+    return keys[last], versions[last], times_ms[last]
 
 
 def check(
@@ -185,9 +214,10 @@ def _check_one(
             "set it to what the cluster has, or rows are not looked for"
         )
     scan(broker, sink.topic, partitions, take, lambda done, total: tell(sink.topic, done, total))
-    oldest = _oldest(settings, sink)
-    for group, keys, versions in told.groups():
-        kept = keys >= oldest
+    oldest_ms = _oldest_ms(settings, sink)
+    for group, rows in told.groups.items():
+        keys, versions, aged_ms = rows.newest()
+        kept = aged_ms >= oldest_ms
         found.expired += int((~kept).sum())
         found.rows += int(kept.sum())
         if kept.any():
@@ -196,12 +226,10 @@ def _check_one(
     return found
 
 
-def _oldest(settings: StoreSettings, sink: SinkKeys) -> int:
-    """Give the least key that the time to live leaves for sure; a day more than it says, for merges are free to."""
-    days: int = getattr(settings, f"store_ttl_days_{sink.table}")
-    if not days or TTL_COLUMNS[sink.table] != sink.key:
-        return np.iinfo(np.int64).min
-    return time.time_ns() // 1_000_000 - (days - 1) * DAY_MS
+def _oldest_ms(settings: StoreSettings, sink: SinkKeys) -> int:
+    """Give the time from which on rows must be there: a day later than the time to live says, merges being free."""
+    days: int = getattr(settings, f"store_ttl_days_{sink.table}") if sink.table in TTL_COLUMNS else 0
+    return time.time_ns() // 1_000_000 - (days - 1) * DAY_MS if days else np.iinfo(np.int64).min
 
 
 def _compare(
@@ -218,12 +246,15 @@ def _compare(
     found.older += int(older.sum())
     wrong = np.flatnonzero(~there | older)
     if len(wrong) and not found.example:
-        found.example = f"{' '.join(map(str, group))} {sink.key} {keys[wrong[0]]}"
+        key = int(keys[wrong[0]])
+        found.example = f"{' '.join(map(str, group))} {sink.key} {key >> _TAIL_BITS if sink.tail else key}"
 
 
 def _stored(client: Client, sink: SinkKeys, group: tuple[Any, ...], low: int, high: int) -> tuple[Ints, Ints]:
     columns = {column.name: column for column in TABLES[sink.table]}
     key = _as_int(columns[sink.key])
+    if sink.tail:
+        key = f"{key} * {1 << _TAIL_BITS} + bitAnd(toInt64({sink.tail}), {(1 << _TAIL_BITS) - 1})"
     version = _as_int(columns[sink.version]) if sink.version else "toInt64(0)"
     conditions = " AND ".join(f"{name} = {{g{at}:{columns[name].type}}}" for at, name in enumerate(sink.group))
     sql = (
@@ -234,12 +265,11 @@ def _stored(client: Client, sink: SinkKeys, group: tuple[Any, ...], low: int, hi
     with store_errors(f"reading {sink.table}"):
         answer = client.query(sql, parameters=parameters, column_oriented=True).result_columns
     ks, vs = answer or ((), ())
-    # dead letters and swaps of one moment are told apart by columns that are not compared
-    return newest(np.array(ks, np.int64), np.array(vs, np.int64))
+    return np.array(ks, np.int64), np.array(vs, np.int64)  # of one key there is one row: FINAL
 
 
 def _as_int(column: Column) -> str:
-    if column.type.startswith("DateTime64(9"):
+    if column.type.startswith(_NANOSECONDS):
         return f"toUnixTimestamp64Nano({column.name})"
     return (
         f"toUnixTimestamp64Milli({column.name})" if column.type.startswith("DateTime64") else f"toInt64({column.name})"

@@ -127,8 +127,9 @@ def _against_topics(connection: Client, settings: StoreSettings) -> list[str]:
     """Print what of the topics the store has; gives what is wrong."""
     from app.cli.progress import progress
     from app.cli.proof_tables import grid
-    from app.store_check import check
+    from app.store_check import REBUILT, check
     from redpanda.settings import BrokerSettings
+    from redpanda.topics import GROUP
 
     with progress() as tell:
         found = check(connection, settings, BrokerSettings(), tell)
@@ -146,8 +147,14 @@ def _against_topics(connection: Client, settings: StoreSettings) -> list[str]:
         )
     )
     problems = [
-        f"{one.table}: {one.missing:,} missing, {one.older:,} in an older version, the first: {one.example}; "
-        "refused rows are in dead_letters, others come back with `tickcast rebuild`"
+        f"{one.table}: {one.missing:,} missing, {one.older:,} in an older version, the first: {one.example}. "
+        "Rows that the store refused are in dead_letters and stay missing. "
+        + (
+            "`tickcast rebuild` computes the others again."
+            if one.topic in REBUILT
+            else f"Topic {one.topic} has the others: with all workers stopped, set its offsets of group {GROUP} "
+            "back with your broker's tools, and they are stored when workers start."
+        )
         for one in found
         if not one.is_whole
     ]

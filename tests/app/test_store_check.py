@@ -20,11 +20,12 @@ from app.store_check import SINKS, Checked, check, newest
 from redpanda.admin import apply, connect
 from redpanda.errors import ConfigError
 from redpanda.settings import BrokerSettings
-from redpanda.topics import CANDLES, DEAD_LETTERS, GROUP, MODELS, TRADES_LATE
+from redpanda.topics import ALERTS, CANDLES, DEAD_LETTERS, FORECASTS, GROUP, HOLES, MODELS, TRADES_LATE
 from tables.clickhouse import rows
 from tables.clickhouse.columns import TABLES
 from tables.clickhouse.settings import StoreSettings
-from tests.support.samples import START_MS, candle, dead_letter, in_service, late_trade
+from tables.records import Alert
+from tests.support.samples import START_MS, candle, dead_letter, forecast, hole, in_service, late_trade
 from tests.support.store import StoreProcess, store, store_client, store_database, store_settings
 from tests.support.worker import own_broker
 
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver import Client
 
 __all__ = ["own_broker", "store", "store_client", "store_database", "store_settings"]
+
+
+def an_alert(*, raised: bool) -> Alert:
+    return Alert("BTC/USD", "coverage", 300, raised, 0.8, 0.87, "too narrow", START_MS)
+
 
 ALL: dict[str, Sequence[Any]] = {
     CANDLES: [
@@ -41,13 +47,19 @@ ALL: dict[str, Sequence[Any]] = {
     ],
     TRADES_LATE: [late_trade(at) for at in (1, 2, 2, 3)],
     MODELS: [in_service("3"), in_service("0", data_to_ms=None, expires_at_ms=None)],
-    DEAD_LETTERS: [dead_letter(), dead_letter(offset=78), dead_letter(at_ms=START_MS + 1)],
+    DEAD_LETTERS: [dead_letter(), dead_letter(offset=78), dead_letter(at_ms=START_MS + 1), dead_letter(offset=-1)],
+    FORECASTS: [forecast(0), forecast(0, revision=1)],
+    ALERTS: [an_alert(raised=True), an_alert(raised=False), an_alert(raised=True)],
+    HOLES: [hole(100), hole(100, "repaired", at_ms=START_MS + 5), hole(200)],
 }
 INSERTS: dict[str, Any] = {
     CANDLES: rows.insert_candles,
     TRADES_LATE: rows.insert_late_trades,
     MODELS: rows.insert_models,
     DEAD_LETTERS: rows.insert_dead_letters,
+    FORECASTS: rows.insert_forecasts,
+    ALERTS: rows.insert_alerts,
+    HOLES: rows.insert_holes,
 }
 
 
@@ -75,8 +87,10 @@ def test_every_sink_is_looked_at() -> None:
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3))))
 def test_of_one_key_the_greatest_version_counts(pairs: list[tuple[int, int]]) -> None:
-    keys, versions = newest(*(np.array([one[at] for one in pairs], np.int64) for at in (0, 1)))
+    columns = [np.array([one[at] for one in pairs], np.int64) for at in (0, 1)]
+    keys, versions, times_ms = newest(columns[0], columns[1], 10 * columns[1])
     assert list(zip(keys.tolist(), versions.tolist(), strict=True)) == list(dict(sorted(pairs)).items())
+    assert times_ms.tolist() == (10 * versions).tolist()
 
 
 @pytest.mark.component
@@ -92,7 +106,10 @@ def test_rows_that_are_gone_or_older_than_told_are_found(
         CANDLES: (52, 51),
         TRADES_LATE: (4, 3),
         MODELS: (2, 2),
-        DEAD_LETTERS: (3, 2),
+        DEAD_LETTERS: (4, 4),
+        FORECASTS: (2, 2),
+        ALERTS: (3, 2),
+        HOLES: (3, 2),
     }
     store_client.command("DELETE FROM late_trades WHERE trade_id = 2")
     store_client.command(
@@ -108,6 +125,29 @@ def test_rows_that_are_gone_or_older_than_told_are_found(
 
 
 @pytest.mark.component
+@pytest.mark.parametrize(
+    ("topic", "gone", "example"),
+    [
+        (DEAD_LETTERS, "DELETE FROM dead_letters WHERE offset = 78", f"trades 2 BTC/USD at {START_MS}"),
+        (DEAD_LETTERS, "DELETE FROM dead_letters WHERE offset = -1", f"trades 2 BTC/USD at {START_MS}"),
+        (FORECASTS, "DELETE FROM forecasts WHERE revision = 0", "BTC/USD 60 ewma 0 feature_open"),
+        (ALERTS, "DELETE FROM alerts WHERE NOT raised", f"BTC/USD coverage 300 False at {START_MS}"),
+        (HOLES, "DELETE FROM holes WHERE first_id = 200", "BTC/USD first_id 200"),
+    ],
+)
+def test_a_row_is_missed_though_another_differs_in_one_column_of_the_key_alone(
+    own_broker: BrokerSettings, store_client: Client, store_settings: StoreSettings, topic: str, gone: str, example: str
+) -> None:
+    publish(own_broker, topic, ALL[topic], len(ALL[topic]))
+    INSERTS[topic](store_client, ALL[topic], topic)
+    assert found(store_client, store_settings, own_broker)[topic].is_whole
+    store_client.command(gone)
+    broken = found(store_client, store_settings, own_broker)[topic]
+    assert (broken.missing, broken.older) == (1, 0)
+    assert example in broken.example
+
+
+@pytest.mark.component
 def test_what_is_not_committed_is_not_asked_for_and_what_expired_neither(
     own_broker: BrokerSettings, store_client: Client, store_settings: StoreSettings
 ) -> None:
@@ -118,6 +158,15 @@ def test_what_is_not_committed_is_not_asked_for_and_what_expired_neither(
     lives = store_settings.model_copy(update={"store_ttl_days_candles": 30})
     expired = found(store_client, lives, own_broker)[CANDLES]
     assert (expired.missing, expired.expired, expired.rows) == (0, 4, 0)
+    publish(own_broker, TRADES_LATE, [late_trade()], commit=1)
+    publish(own_broker, HOLES, [hole()], commit=1)
+    assert found(store_client, lives, own_broker)[TRADES_LATE].missing == 1
+    lives = store_settings.model_copy(update={"store_ttl_days_late_trades": 7, "store_ttl_days_holes": 7})
+    expired_by_topic = found(store_client, lives, own_broker)
+    assert [(expired_by_topic[topic].missing, expired_by_topic[topic].expired) for topic in (TRADES_LATE, HOLES)] == [
+        (0, 1),
+        (0, 1),
+    ]
 
 
 @pytest.mark.component
