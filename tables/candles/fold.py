@@ -87,23 +87,15 @@ class PairCandles:
                 self._by_columns(run, block)
 
     def _by_columns(self, run: Run, trades: Sequence[Trade]) -> None:
-        state, ts_ns, applied = self.state, run.ts_ns, self.state.applied
+        state, ts_ns = self.state, run.ts_ns
         close_ns = self._next_close_ns()
-        at = 0
-        while at < len(ts_ns):
-            start_ns = ts_ns[at] - ts_ns[at] % _MINUTE_NS
-            window = self._window(start_ns // 1_000_000, trades[at])
-            end = bisect_left(ts_ns, start_ns + _MINUTE_NS, at)
-            closes = ts_ns[end - 1] >= close_ns
-            if closes:
-                end = bisect_left(ts_ns, close_ns, at, end) + 1
-            run.add_to(window, at, end)
-            applied[-1] = run.ids[end - 1]
-            if closes:
-                state.max_ts_ns = ts_ns[end - 1]
+        for minute in run.minutes:
+            state.applied[-1] = run.add_to(self._window(minute.open_ms, trades[minute.begin]), minute)
+            # It closes what ended before it, at the very trades that do; its own window stays open.
+            while ts_ns[minute.end - 1] >= close_ns:
+                state.max_ts_ns = ts_ns[bisect_left(ts_ns, close_ns, minute.begin, minute.end)]
                 self._close(None)
                 close_ns = self._next_close_ns()
-            at = end
         state.max_ts_ns = ts_ns[-1]
         self._output.applied += len(ts_ns)
 
@@ -166,8 +158,9 @@ class PairCandles:
         return (self.state.frontier_ms + MINUTE_MS + self.rules.lateness_ms) * 1_000_000
 
     def _close(self, changed_ms: int | None, now_ms: int | None = None, *, feed_alive: bool = True) -> None:
-        if self._closer.run(changed_ms, now_ms, feed_alive=feed_alive):
-            self._output.candles += self._closer.candles()
+        candles = self._closer.run(changed_ms, now_ms, feed_alive=feed_alive)
+        if candles is not None:
+            self._output.candles += candles
             self._dirty = True
 
     def settle(self, now_ms: int | None = None, *, feed_alive: bool = True) -> FoldOutput:

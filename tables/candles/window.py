@@ -27,52 +27,38 @@ def _pack_int(value: int) -> bytes:
     return value.to_bytes((value.bit_length() + 7) // 8)
 
 
-class Window:
-    """State of one window. `trades == 0` with `closed` is a synthetic one."""
+class Window(msgspec.Struct, gc=False, eq=False):
+    """State of one window. `trades == 0` with `closed` is a synthetic one.
 
-    __slots__ = (
-        "buy",
-        "close",
-        "close_id",
-        "close_ts_ns",
-        "closed",
-        "closed_by",
-        "first_id",
-        "high",
-        "last_id",
-        "low",
-        "open",
-        "open_id",
-        "open_ms",
-        "open_ts_ns",
-        "packed",
-        "quote",
-        "ranges",
-        "revision",
-        "source",
-        "trades",
-        "volume",
-    )
+    A struct for speed: one is made for every candle, in less than half the time of a class with slots.
+    """
 
-    def __init__(self, open_ms: int) -> None:
-        self.open_ms = open_ms
-        self.trades = 0
-        self.open = self.high = self.low = self.close = 0.0
-        self.open_ts_ns = self.open_id = 0
-        self.close_ts_ns = self.close_id = 0
-        self.first_id = self.last_id = -1
-        self.volume = self.buy = 0
-        """Base quantity in 1e-18."""
-        self.quote = 0
-        """Quote amount in 1e-36."""
-        self.ranges: list[int] = []
-        """Applied trade ids (1m windows only)."""
-        self.closed = False
-        self.revision = 0
-        self.closed_by = ""
-        self.source = ""
-        self.packed: msgspec.Raw | None = None
-        """The encoded window, kept until it changes."""
+    open_ms: int
+    open: float = 0.0
+    high: float = 0.0
+    low: float = 0.0
+    close: float = 0.0
+    source: str = ""
+    closed: bool = False
+    closed_by: str = ""
+    trades: int = 0
+    open_ts_ns: int = 0
+    open_id: int = 0
+    close_ts_ns: int = 0
+    close_id: int = 0
+    first_id: int = -1
+    last_id: int = -1
+    volume: int = 0
+    """Base quantity in 1e-18."""
+    buy: int = 0
+    """Of it, what takers bought."""
+    quote: int = 0
+    """Quote amount in 1e-36."""
+    ranges: list[int] = []
+    """Applied trade ids (1m windows only)."""
+    revision: int = 0
+    packed: msgspec.Raw | None = None
+    """The encoded window, kept until it changes."""
 
     def pack(self) -> msgspec.Raw:
         """Encode for the table. Sums travel as bytes: they outgrow 64 bits."""
@@ -111,21 +97,6 @@ class Window:
         window.closed, window.revision, window.closed_by, window.source = closed, revision, closed_by, source
         return window
 
-    def add(self, child: Window) -> None:
-        """Take in the amounts and extremes of a smaller window; open and close are the caller's."""
-        self.trades += child.trades
-        self.volume += child.volume
-        self.buy += child.buy
-        self.quote += child.quote
-        if child.high > self.high:
-            self.high = child.high
-        if child.low < self.low:
-            self.low = child.low
-        if child.first_id < self.first_id:
-            self.first_id = child.first_id
-        if child.last_id > self.last_id:
-            self.last_id = child.last_id
-
     def candle(self, pair: str, timeframe: str, as_of_ms: int) -> Candle:
         """Give the candle as it goes on the wire; divisions of integers round correctly."""
         if not self.trades:
@@ -158,6 +129,10 @@ class Window:
             as_of_ms,
         )
 
+    def close_by(self, closed_by: str) -> None:
+        """Close it, or say what closed it last."""
+        self.closed, self.closed_by, self.packed = True, closed_by, None
+
     def flatten(self, price: float) -> bool:
         """Set a window without trades to `price`; tell whether that changed it."""
         if self.close == price:
@@ -167,12 +142,9 @@ class Window:
         return True
 
 
-def flat_window(open_ms: int, price: float, source: str) -> Window:
-    """Make the synthetic window of a silent minute: flat at the previous close."""
-    window = Window(open_ms)
-    window.flatten(price)
-    window.source = source
-    return window
+def flat_window(open_ms: int, price: float, source: str, closed_by: str = "") -> Window:
+    """Make the synthetic window of a silent minute: flat at the previous close, and closed where something did that."""
+    return Window(open_ms, price, price, price, price, source, bool(closed_by), closed_by)
 
 
 def merge_windows(open_ms: int, children: Sequence[Window]) -> Window:
@@ -180,17 +152,27 @@ def merge_windows(open_ms: int, children: Sequence[Window]) -> Window:
 
     Windows without trades add nothing; where all are empty the result is flat at their price.
     """
-    merged = Window(open_ms)
+    last = children[-1]
     traded = [child for child in children if child.trades]
     if not traded:
-        merged.flatten(children[-1].close)
-        merged.source = children[-1].source
-        return merged
+        return flat_window(open_ms, last.close, last.source)
     first, last = traded[0], traded[-1]
-    merged.open, merged.open_ts_ns, merged.open_id = first.open, first.open_ts_ns, first.open_id
-    merged.close, merged.close_ts_ns, merged.close_id = last.close, last.close_ts_ns, last.close_id
-    merged.high, merged.low, merged.first_id, merged.last_id = first.high, first.low, first.first_id, first.last_id
+    high, low, first_id, last_id = first.high, first.low, first.first_id, first.last_id
+    trades = volume = buy = quote = 0
     for child in traded:
-        merged.add(child)
-    merged.source = last.source
-    return merged
+        trades += child.trades
+        volume += child.volume
+        buy += child.buy
+        quote += child.quote
+        if child.high > high:
+            high = child.high
+        if child.low < low:
+            low = child.low
+        if child.first_id < first_id:
+            first_id = child.first_id
+        if child.last_id > last_id:
+            last_id = child.last_id
+    return Window(
+        open_ms, first.open, high, low, last.close, last.source, False, "", trades,
+        first.open_ts_ns, first.open_id, last.close_ts_ns, last.close_id, first_id, last_id, volume, buy, quote,
+    )  # fmt: skip

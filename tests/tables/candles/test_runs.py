@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tables.candles import FoldOutput, PairCandles
-from tables.candles.runs import as_run
+from tables.candles.runs import BLOCK_TRADES, EXACT_BELOW, as_run
 from tables.records import Trade
 from tests.support.candle_fold import FOREVER_NS, NOTHING, PAIR, RULES, SIDES, START_NS, trade
 
@@ -65,10 +65,22 @@ def test_run_in_order_is_folded_by_columns() -> None:
     history = [trade(number, number * 900, 100.25, 0.5) for number in range(1, 2_000)]
     run = as_run(history, PAIR, 1, 0, FOREVER_NS)
     assert run is not None
-    assert (run.price_units[7], run.qty_units[7], run.bought[7]) == (10_025_000_000, 50_000_000, True)
+    minute = run.minutes[0]  # of 66 trades
+    assert (minute.begin, minute.end, minute.open_ms, minute.high) == (0, 66, START_NS // 1_000_000, 100.25)
+    quantity = 66 * 50_000_000
+    assert (minute.volume, minute.buy, minute.quote) == (quantity, quantity, quantity * 10_025_000_000)
     assert as_run(history, PAIR, 2, 0, FOREVER_NS) is None
     assert as_run(history, PAIR, 1, history[0].ts_ns + 1, FOREVER_NS) is None
     assert as_run(history, PAIR, 1, 0, history[-1].ts_ns - 1) is None
     assert as_run(history[::-1], PAIR, 1_999, 0, FOREVER_NS) is None
     assert as_run(history, "ETH/USD", 1, 0, FOREVER_NS) is None
     assert as_run([trade(1, 0, float("inf"))], PAIR, 1, 0, FOREVER_NS) is None
+
+
+def test_sums_of_the_largest_block_are_exact() -> None:
+    """Products of two large numbers and sums of them outgrow 64 bits."""
+    units = int(EXACT_BELOW) * 10**8 - 100
+    run = as_run([trade(number, 0, units / 1e8, units / 1e8) for number in range(1, 1_025)], PAIR, 1, 0, FOREVER_NS)
+    assert run is not None
+    (minute,) = run.minutes
+    assert (BLOCK_TRADES, minute.volume, minute.quote) == (1_024, 1_024 * units, 1_024 * units * units)
