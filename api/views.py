@@ -80,7 +80,7 @@ class _Series:
         """Take the candle unless this window is already known as well or better."""
         known = self._rows.get(candle.open_ms)
         if known is not None:
-            if (candle.as_of_ms, candle.revision) < (known.as_of_ms, known.revision) or candle == known:
+            if candle.age < known.age or candle == known:
                 return False
         else:
             insort(self._opens, candle.open_ms)

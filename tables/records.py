@@ -103,6 +103,15 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
     """Append time of the newest `trades` record of the pair that it accounts for (ms). Of two versions of a candle the
     greater counts, of equal ones the later: a worker that lost its partitions unawares cannot undo what came since."""
 
+    @property
+    def age(self) -> tuple[int, int, int]:
+        """What grows from version to version, for readers that must not go back, not even for a moment.
+
+        Trades before revisions: the clock may close a larger window early, and a worker that lost that state makes
+        the same candle again with fewer revisions.
+        """
+        return self.as_of_ms, self.trades, self.revision
+
 
 class Features(msgspec.Struct, frozen=True, gc=False):
     """A closed candle with its indicators."""

@@ -44,10 +44,6 @@ def features_key(pair: str, timeframe: str) -> bytes:
     return f"{pair}|{timeframe}".encode()
 
 
-def _age(candle: Candle) -> tuple[int, int]:
-    return candle.as_of_ms, candle.revision
-
-
 def refusal(candle: Candle) -> str:
     """Name why a candle cannot be folded; empty for a good one."""
     if candle.timeframe not in TIMEFRAME_MS:
@@ -145,7 +141,7 @@ class PairFeatures:
             before = known.get(candle.open_ms)
             if candle.open_ms <= self._last.open_ms:
                 self.too_old += 1
-            elif before is None or _age(candle) >= _age(before):
+            elif before is None or candle.age >= before.age:
                 taken[candle.open_ms] = candle
                 if changed_ms is None and (before is None or _fields_of(candle) != _fields_of(before)):
                     changed_ms = candle.open_ms

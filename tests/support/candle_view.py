@@ -61,12 +61,12 @@ class Line:
 
 
 class Reader:
-    """Keeps the candle of the newest trades; of equal ones the higher revision, and of those the later."""
+    """Keeps the candle of the newest trades; of equal ones more trades, then the higher revision, then the later."""
 
     def __init__(self) -> None:
         self.candles: dict[Key, Candle] = {}
 
     def take(self, candle: Candle) -> None:
         known = self.candles.get((candle.timeframe, candle.open_ms))
-        if known is None or (candle.as_of_ms, candle.revision) >= (known.as_of_ms, known.revision):
+        if known is None or candle.age >= known.age:
             self.candles[candle.timeframe, candle.open_ms] = candle

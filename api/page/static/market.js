@@ -4,11 +4,15 @@ import { MINUTE_MS, TIMEFRAMES, lengthMs } from './format.js';
 
 const KEEP = 1_500;
 
-/** The better of two versions of one candle: what accounts for more trades, then the higher revision, then the later. */
-const better = (known, candle) =>
-  known === undefined ||
-  (candle.as_of_ms ?? 0) > (known.as_of_ms ?? 0) ||
-  ((candle.as_of_ms ?? 0) === (known.as_of_ms ?? 0) && candle.revision >= known.revision);
+/** The better of two versions of one candle, as `Candle.age` says: of newer records, of more trades, the later. */
+const better = (known, candle) => {
+  if (known === undefined) return true;
+  for (const field of ['as_of_ms', 'trades', 'revision']) {
+    const change = (candle[field] ?? 0) - (known[field] ?? 0);
+    if (change !== 0) return change > 0;
+  }
+  return true;
+};
 
 function trim(rows) {
   if (rows.size <= KEEP * 1.2) return;

@@ -196,3 +196,22 @@ def assert_batch(one: OnePair) -> None:
 
 def test_any_feed_clock_and_crash_end_in_the_candles_of_a_sorted_batch(machine_seed: int) -> None:
     run_machine(CandleMachine, machine_seed, examples=60, steps=40)
+
+
+def test_recording_that_was_over_and_goes_on_without_its_state_ends_in_all_its_trades() -> None:
+    """The clock has closed its 4 hours early, a late trade revised them; made again they are of fewer revisions."""
+    partition, pair = Partition(), "OLD/USD"
+    partition.append(pair, [partition.trade(pair, partition.now_ms) for _ in range(30)])
+    partition.poll(1)
+    partition.tick(0, feed_alive=True)
+    partition.now_ms += MINUTE_MS - partition.now_ms % MINUTE_MS
+    for before_ms in (0, MACHINE_RULES.lateness_ms + MACHINE_RULES.retention_ms):
+        partition.append(pair, [partition.trade(pair, partition.now_ms - before_ms)])
+    partition.poll(2)
+    reader = partition.pairs[pair].reader
+    assert [candle.trades for (timeframe, _), candle in reader.candles.items() if timeframe == "4h"] == [31]
+    partition.lose_folder(dict.fromkeys(PAIRS, 0))
+    partition.poll(3)
+    partition.now_ms += HOUR_MS
+    partition.tick(0, feed_alive=True)
+    assert [candle.trades for (timeframe, _), candle in reader.candles.items() if timeframe == "4h"] == [32]

@@ -189,7 +189,7 @@ def wrong(candle: Candle) -> Candle:
         high=candle.high * 1.02,
         volume=candle.volume + 1,
         quote_volume=candle.quote_volume + candle.close,
-        trades=candle.trades + 1,
+        trades=max(candle.trades - 1, 0),
     )
 
 
