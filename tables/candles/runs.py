@@ -23,9 +23,7 @@ __all__ = ["BLOCK_TRADES", "EXACT_BELOW", "MIN_RUN_TRADES", "Minute", "Run", "as
 MIN_RUN_TRADES: Final = 24
 """Fewer trades are quicker one by one (count)."""
 BLOCK_TRADES: Final = 1_024
-"""Longer sequences are looked at in blocks, so that one odd trade holds up few (count).
-
-    Sums of so many products of 26 bit parts stay below 64 bits."""
+"""Longer sequences are looked at in blocks, so that one odd trade holds up few; their sums must fit (count)."""
 EXACT_BELOW: Final = 2.0**26
 """Below this every number of eight decimals is a float of its own; above it two of them can share one."""
 _EIGHT: Final = 10**8
@@ -34,6 +32,8 @@ _QUOTE_UNITS: Final = _QTY_UNITS * (PRICE_SCALE // _EIGHT)
 _PART_BITS: Final = 26
 _LOW_PART: Final = (1 << _PART_BITS) - 1
 _MINUTE_NS: Final = MINUTE_MS * 1_000_000
+_MAX_NS: Final = (1 << 63) - 1
+"""Of an array's integers; a broker's clock may allow for more."""
 
 
 class Minute(msgspec.Struct, gc=False):
@@ -109,7 +109,7 @@ def as_run(trades: Sequence[Trade], pair: str, next_id: int, from_ns: int, limit
     if {trade.pair for trade in trades} != {pair}:
         return None
     ts_ns = [trade.ts_ns for trade in trades]
-    if ts_ns[0] < from_ns or ts_ns[-1] > limit_ns or ts_ns != sorted(ts_ns):
+    if ts_ns[0] < from_ns or ts_ns[-1] > min(limit_ns, _MAX_NS) or ts_ns != sorted(ts_ns):
         return None
     prices, quantities = [trade.price for trade in trades], [trade.qty for trade in trades]
     # Of all ways from a list of floats to an array the quickest.
@@ -127,7 +127,7 @@ def _minutes(
     """Sum up prices and quantities, `units` of shape (2, n) and in 1e-8, by minute: exact, as integers."""
     minutes = np.fromiter(ts_ns, np.int64, len(ts_ns)) // _MINUTE_NS
     begins = np.concatenate(([0], np.flatnonzero(minutes[1:] != minutes[:-1]) + 1))
-    # A product of two units outgrows 64 bits: multiplied in parts as on paper.
+    # A product of two units outgrows 64 bits: multiplied in parts as on paper, whose sums over a block do not.
     (price_low, qty_low), (price_high, qty_high) = units & _LOW_PART, units >> _PART_BITS
     columns = (
         units[1],

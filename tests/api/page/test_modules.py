@@ -160,6 +160,32 @@ def test_market_keeps_the_better_candle_finds_holes_and_joins_outcomes(blank: Pa
     )
 
 
+def test_market_prefers_newer_records_then_more_trades_then_revisions_then_the_later(blank: Page) -> None:
+    """As `Candle.age` says."""
+    versions = [
+        candle(0, as_of_ms=9, trades=31, revision=1, close=1.0),
+        candle(0, as_of_ms=9, trades=32, revision=0, close=2.0),
+        candle(0, as_of_ms=9, trades=31, revision=2, close=3.0),
+        candle(0, as_of_ms=8, trades=99, revision=9, close=4.0),
+        candle(0, as_of_ms=9, trades=32, revision=1, close=5.0),
+        candle(0, as_of_ms=9, trades=32, revision=1, close=6.0),
+        candle(0, as_of_ms=10, trades=1, revision=0, close=7.0),
+    ]
+    kept = run(
+        blank,
+        """async ([base, versions]) => {
+          const { Market } = await import(`${base}/market.js`);
+          const market = new Market('BTC/USD');
+          return versions.map((row) => (market.addCandle(row), market.series('1m')[0].close));
+        }""",
+        msgspec.to_builtins(versions),
+    )
+    best = versions[0]
+    for one, close in zip(versions, kept, strict=True):
+        best = one if one.age >= best.age else best
+        assert close == best.close
+
+
 def test_ticks_are_round_and_few_and_lie_within(blank: Page) -> None:
     prices, small, times = run(
         blank,

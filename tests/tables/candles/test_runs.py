@@ -62,7 +62,7 @@ def test_run_of_trades_does_what_they_do_one_by_one(seed: int) -> None:
 def test_run_in_order_is_folded_by_columns() -> None:
     """Or else the test above would compare a path with itself."""
     assert as_run(in_order(random.Random(1)), PAIR, 1, 0, FOREVER_NS) is not None
-    history = [trade(number, number * 900, 100.25, 0.5) for number in range(1, 2_000)]
+    history = [trade(number, number * 900, 100.25, 0.5) for number in range(1, 1_000)]
     run = as_run(history, PAIR, 1, 0, FOREVER_NS)
     assert run is not None
     minute = run.minutes[0]  # of 66 trades
@@ -72,9 +72,11 @@ def test_run_in_order_is_folded_by_columns() -> None:
     assert as_run(history, PAIR, 2, 0, FOREVER_NS) is None
     assert as_run(history, PAIR, 1, history[0].ts_ns + 1, FOREVER_NS) is None
     assert as_run(history, PAIR, 1, 0, history[-1].ts_ns - 1) is None
-    assert as_run(history[::-1], PAIR, 1_999, 0, FOREVER_NS) is None
+    assert as_run(history[::-1], PAIR, 999, 0, FOREVER_NS) is None
     assert as_run(history, "ETH/USD", 1, 0, FOREVER_NS) is None
     assert as_run([trade(1, 0, float("inf"))], PAIR, 1, 0, FOREVER_NS) is None
+    far = Trade(PAIR, 1, 1 << 63, 1.0, 1.0, "buy")  # beyond the integers of an array, and within a limit that allows it
+    assert as_run([far], PAIR, 1, 0, 1 << 70) is None
 
 
 def test_sums_of_the_largest_block_are_exact() -> None:
