@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult, PartitionRecords
-from aiokafka.consumer.subscription_state import Assignment
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED
 from aiokafka.errors import CorruptRecordException
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.structs import TopicPartition
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agents.fetch import _Fetched
+from tests.support.fetched import LZ4, batch_of, fetched
 
-TP = TopicPartition("trades", 0)
 CONTROL_BIT = 0x20
 ATTRIBUTES_AT = 22
 """Its low byte in a batch; the checksum before it covers it."""
@@ -26,29 +20,11 @@ ATTRIBUTES_AT = 22
 
 def batch(first: int, offsets: Sequence[int], compression: int = 0) -> bytes:
     """Give a batch whose records lie at `first` plus each of `offsets`, as a compacted log has them."""
-    builder = DefaultRecordBatchBuilder(2, compression, 0, -1, -1, 0, 1 << 20)
-    for offset in offsets:
-        key, value = b"BTC/USD", None if offset % 5 == 4 else b"%d" % (first + offset)
-        builder.append(offset, 1_600_000_000_000 + offset, key, value, [])
-    made = bytearray(builder.build())
-    made[:8] = first.to_bytes(8)
-    return bytes(made)
-
-
-def fetched(log: bytes, at: int, *, quick: bool, isolation: int = READ_UNCOMMITTED) -> tuple[FetchResult, Any]:
-    """Give a fetch that began at `at`, as the consumer keeps it, and where the consumer stands."""
-    assignment = asyncio.run(_assigned(at))
-    records = PartitionRecords(TP, MemoryRecords(log), [], at, None, None, True, isolation)
-    result = FetchResult(TP, assignment=assignment, partition_records=records, backoff=0)
-    kept = _Fetched({"trades"} if quick else set())
-    kept[TP] = result
-    return result, assignment.state_value(TP)
-
-
-async def _assigned(at: int) -> Assignment:
-    assignment = Assignment([TP])  # asks for a running loop
-    assignment.state_value(TP).seek(at)
-    return assignment
+    return batch_of(
+        first,
+        [(at, b"BTC/USD", None if at % 5 == 4 else b"%d" % (first + at)) for at in offsets],
+        compression,
+    )
 
 
 def told(records: list[Any]) -> list[tuple[Any, ...]]:
@@ -57,7 +33,7 @@ def told(records: list[Any]) -> list[tuple[Any, ...]]:
 
 LOGS = st.lists(
     st.tuples(
-        st.integers(0, 3), st.lists(st.integers(0, 30), unique=True, min_size=1).map(sorted), st.sampled_from([0, 3])
+        st.integers(0, 3), st.lists(st.integers(0, 30), unique=True, min_size=1).map(sorted), st.sampled_from([0, LZ4])
     ),
     min_size=1,
     max_size=4,
