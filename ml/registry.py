@@ -308,9 +308,11 @@ class Registry:
             rows.sort(key=lambda row: int(row.version), reverse=True)
             gone = []
             for row in rows[keep:]:
+                if PRUNED in row.tags:
+                    continue
                 # Asked each time: a person may promote an old one meanwhile.
-                aliases = self._client.get_registered_model(model).aliases.values() if PRUNED not in row.tags else ()
-                if PRUNED not in row.tags and str(row.version) not in map(str, aliases):
+                aliases = self._client.get_registered_model(model).aliases.values()
+                if str(row.version) not in map(str, aliases):
                     delete_artifact(str(row.source).rpartition("/")[0], name, self.uri)
                     self._client.set_model_version_tag(model, str(row.version), PRUNED, name)
                     gone.append(str(row.version))
