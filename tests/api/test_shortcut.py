@@ -21,7 +21,7 @@ OWN = ("date", "x-request-id", "ratelimit")
 @pytest.fixture(scope="module")
 def market(api: Api, api_topics: Topics) -> Api:
     api_topics.put("forecasts", [forecast(1, PAIR, horizon_s) for horizon_s in (60, 300)])
-    wait_for(lambda: PAIR in api.context.view.pairs())
+    wait_for(lambda: len(api.context.view.latest_forecasts(PAIR)) == 2)
     return api
 
 
