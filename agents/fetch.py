@@ -27,8 +27,8 @@ make that 1.5 s for a stage that was slow once while the other topics are quiet.
 class _Fetched(OrderedDict[Any, Any]):
     """What aiokafka has fetched, by partition; records of chunk topics are taken from it as the parser made them.
 
-    aiokafka makes a `ConsumerRecord` of eleven fields of each, one by one through two generators: a quarter of what a
-    small record costs. A chunk needs four of them, and the parser's own records have these.
+    aiokafka makes a `ConsumerRecord` of eleven fields of each, one by one through two generators: four times
+    what taking them costs. A chunk needs four of them, and the parser's own records have these.
     """
 
     def __init__(self, topics: Container[str]) -> None:
