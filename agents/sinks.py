@@ -2,9 +2,10 @@
 
 A handler only queues its chunk, so that a store that is down holds up no other stage (until 32 MiB of a partition
 wait, see agents/chunks.py). One writer a topic and partition takes what has queued up as one batch, a small one after
-a moment in which more may come, with the token `topic-partition-first-last-number`: a retry of the same batch inserts
-nothing twice. The number is drawn for each batch: one that comes again after a restart, next to others that are cut
-differently, has to be inserted again, for of equal versions of a row the one that was written last counts.
+a moment in which more may come, with the token `topic-partition-first-last-number`: a late landing of an attempt that
+was given up changes nothing (tables/clickhouse/attempts.py). The number is drawn for each batch: one that comes again
+after a restart, next to others that are cut differently, has to be inserted again, for of equal versions of a row the
+one that was written last counts.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from redpanda.topics import (
     TRADES,
     TRADES_LATE,
 )
+from tables.clickhouse.attempts import Attempts
 from tables.records import (
     Alert,
     Candle,
@@ -167,13 +169,15 @@ class Sink(Generic[T]):
         self._state.counters[f"stored_{self._topic.replace('-', '_')}"] += len(records)
 
     async def _insert_until_stored(self, records: list[T], token: str, origin: Chunk) -> list[DeadLetter]:
-        """Retry the same batch with the same token until the store has it; a row that it refuses is split out."""
+        """Retry the same batch until the store is known to have it; a row that it refuses is split out."""
+        attempts = Attempts(token)
         pause_s = FIRST_RETRY_S
         while True:
             try:
-                await self._insert_owned(records, token, origin)
+                await self._insert_owned(records, attempts.token, origin)
             except UnreachableError as error:
-                logger.warning("Store does not answer, batch %s waits %.1f s: %s", token, pause_s, error)
+                attempts.failed()
+                logger.warning("Store does not answer, batch %s waits %.1f s: %s", attempts.token, pause_s, error)
                 self._state.counters["store_retries"] += 1
                 self._state.waiting[self._topic] = str(error)
                 self._client = None
@@ -183,11 +187,12 @@ class Sink(Generic[T]):
                 if len(records) == 1:
                     return [_refused_row(self._topic, origin, records[0], str(error))]
                 middle = len(records) // 2
-                left = await self._insert_until_stored(records[:middle], f"{token}-l", origin)
-                return left + await self._insert_until_stored(records[middle:], f"{token}-r", origin)
+                left = await self._insert_until_stored(records[:middle], f"{attempts.token}-l", origin)
+                return left + await self._insert_until_stored(records[middle:], f"{attempts.token}-r", origin)
             else:
                 self._state.waiting.pop(self._topic, None)
-                return []
+                if attempts.proven():
+                    return []
 
     async def _insert_owned(self, records: list[T], token: str, origin: Chunk) -> None:
         # First the turn, then the look: a batch that waited behind others that hang is of a former owner by then, and

@@ -1,7 +1,8 @@
 """Writers: records become native columns and one insert with a deduplication token.
 
 The token names the batch (`topic-partition-first-last-number`). The same batch with the same token again is a no-op,
-and a batch that overlaps an older one replaces its rows by key: readers use FINAL.
+which does not always mean that its rows are there (tables/clickhouse/attempts.py). A batch that overlaps an older one
+replaces its rows by key: readers use FINAL.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 import psutil
@@ -18,6 +19,7 @@ from redpanda.local import LocalBroker
 from redpanda.local.checks import free_port, require_port
 from redpanda.settings import BrokerSettings
 from redpanda.topics import TopicSpec
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,9 +111,23 @@ def test_broken_storage_is_told_with_the_log(tmp_path: Path) -> None:
     local.stop()
 
 
-def _foreground(home: Path, port: int) -> subprocess.Popen[str]:
+@contextmanager
+def _foreground(home: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    """Run a broker in the foreground; however the block ends, it is over then."""
     command = [sys.executable, "-m", "redpanda.local", "--home", str(home), "--port", str(port)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process that is no child of ours runs no more; the machine may be slow to clear it away."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _ready_pid(told: IO[str] | None) -> int:
@@ -132,7 +148,7 @@ def test_broker_ends_with_its_killed_parent_and_the_next_start_takes_over(tmp_pa
     # At once: the old broker is still closing its files.
     with _foreground(tmp_path, port) as second:
         assert _ready_pid(second.stderr) != pid
-        assert not psutil.pid_exists(pid)
+        wait_for(lambda: _ended(pid))  # its lock goes before it has gone itself
         second.send_signal(signal.SIGTERM)
         assert second.wait(STOP_S) == 0
     require_port(port)

@@ -48,6 +48,7 @@ def test_the_parts_are_replicated_with_the_version_and_window_of_one_server() ->
     for name, sql in found.items():
         assert ("replicated_deduplication_window = 1000" in sql) == (name != "schema_migrations_local"), name
         assert "non_replicated" not in sql
+    assert "MODIFY SETTING" not in "".join(cluster()), "what is set so late is for single servers"
     assert "ALTER TABLE market.candles_local ON CLUSTER `main` MODIFY TTL toDateTime(open_time)" in cluster()[-1]
 
 

@@ -113,6 +113,15 @@ def test_an_edited_script_is_refused(store_client: Client, monkeypatch: pytest.M
 
 
 @pytest.mark.component
+def test_a_repeat_without_a_token_is_written_again(store_client: Client) -> None:
+    """RisingWave's: a server that was killed between its note of a block and the rows knows the block without rows."""
+    for _ in range(2):
+        store_client.command("INSERT INTO market_rolling (pair, open_time, close) VALUES ('BTC/USD', 1526169600, 1)")
+    assert store_client.query("SELECT count() FROM market_rolling").result_rows == [(2,)]
+    assert store_client.query("SELECT count() FROM market_rolling FINAL").result_rows == [(1,)]
+
+
+@pytest.mark.component
 def test_verify_sees_a_table_that_was_dropped_or_changed_by_hand(store_client: Client) -> None:
     assert migrate.verify(store_client) == []
     store_client.command("ALTER TABLE holes MODIFY COLUMN tries UInt64")

@@ -16,6 +16,7 @@ import pytest
 
 from redpanda.errors import MissingToolError, UnreachableError
 from tables.clickhouse import migrate, queries, rows
+from tables.clickhouse.attempts import Attempts
 from tables.clickhouse.client import connect
 from tables.clickhouse.endpoint import resolve
 from tables.clickhouse.local.engine import Engine
@@ -99,19 +100,22 @@ def test_sigterm_does_not_wait_for_a_long_query(tmp_path: Path) -> None:
 
 
 def write_until(settings: StoreSettings, acknowledged: list[int], enough: threading.Event) -> None:
-    """Insert batch after batch; one that failed is sent again with its token, as the sink does."""
+    """Insert batch after batch; one that failed is sent again until it is proven, as the sink does."""
     client: Client = connect(settings)
-    number = 0
+    number, attempts = 0, Attempts("candles-0-0")
     while not enough.is_set():
         batch = [candle(number * BATCH + index) for index in range(BATCH)]
         try:
-            rows.insert_candles(client, batch, f"candles-0-{number}")
+            rows.insert_candles(client, batch, attempts.token)
         except UnreachableError:  # the retriable kind; any other ends the writer and with it the test
+            attempts.failed()
             client.close()
             client = connect(settings)
-        else:
+            continue
+        if attempts.proven():
             acknowledged.append(number)
             number += 1
+            attempts = Attempts(f"candles-0-{number}")
     client.close()
 
 
@@ -139,13 +143,13 @@ def test_kill_9_during_inserts_loses_and_doubles_nothing(tmp_path: Path) -> None
     enough.set()
     writer.join(30)
     client = connect(settings)
-    raw, unique = client.query("SELECT count(), uniqExact(open_time) FROM candles").result_rows[0]
+    final, unique = client.query("SELECT count(), uniqExact(open_time) FROM candles FINAL").result_rows[0]
     stored = [row.open_ms for row in queries.candles(client, "BTC/USD", "1m", 0, 2**62, 100_000)]
     client.close()
     assert process.stop() == 0
     assert acknowledged == list(range(len(acknowledged)))
-    assert raw == unique == len(acknowledged) * BATCH
-    assert stored == [START_MS + index * 60_000 for index in reversed(range(raw))]
+    assert final == unique == len(acknowledged) * BATCH
+    assert stored == [START_MS + index * 60_000 for index in reversed(range(final))]
 
 
 def test_a_second_process_on_the_folder_names_the_first(store: StoreProcess, tmp_path: Path) -> None:
