@@ -260,13 +260,19 @@ def test_values_without_a_number_are_stored_as_they_are(store_client: Client, st
     assert [str(value) for value in stored(store_client)] == ["nan", "nan", "inf"]
 
 
-def test_a_store_that_was_killed_between_its_note_of_a_batch_and_the_rows_gets_the_batch_again(tmp_path: Path) -> None:
-    """What a SIGKILL leaves in that tenth of a millisecond is made by hand: the note is there, the part is not."""
-    process = StoreProcess(tmp_path)
+def store_to_kill(folder: Path) -> StoreProcess:
+    """Start a store of the test's own, with its tables."""
+    process = StoreProcess(folder)
     process.start()
     client = connect(process.settings())
     migrate.apply(client)
     client.close()
+    return process
+
+
+def test_a_store_that_was_killed_between_its_note_of_a_batch_and_the_rows_gets_the_batch_again(tmp_path: Path) -> None:
+    """What a SIGKILL leaves in that tenth of a millisecond is made by hand: the note is there, the part is not."""
+    process = store_to_kill(tmp_path)
     sink = sink_of(process.settings(), CANDLES)
     tokens: list[str] = []
 
@@ -297,11 +303,7 @@ def test_a_store_that_was_killed_between_its_note_of_a_batch_and_the_rows_gets_t
 @pytest.mark.proof
 def test_a_store_that_is_killed_again_and_again_has_every_row_once(tmp_path: Path) -> None:
     """Batches of one partition through the sink while the store is killed and away for a while."""
-    process = StoreProcess(tmp_path)
-    process.start()
-    client = connect(process.settings())
-    migrate.apply(client)
-    client.close()
+    process = store_to_kill(tmp_path)
     sink = sink_of(process.settings(), CANDLES)
     ledger: list[int] = []
     enough = threading.Event()
