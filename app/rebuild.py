@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-from kafka import KafkaProducer, TopicPartition
+from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from agents.changelogs import Tally, mark_key, rows_header
 from app.rebuild_plan import PairPlan, Plan, Tell
 from redpanda.admin import connect
-from redpanda.clients import reaching
+from redpanda.clients import producer, reaching
 from redpanda.errors import TickcastError
 from redpanda.groups import member_count
 from redpanda.scan import scan
@@ -139,24 +139,20 @@ def _tallies(broker: BrokerSettings, table: str, partitions: int, tell: Tell) ->
 
 def _send(broker: BrokerSettings, rows: Iterable[_Row]) -> None:
     """Put rows into the changelogs and wait until the broker has them all."""
-    with reaching(broker):
-        producer = KafkaProducer(bootstrap_servers=broker.broker_url, acks="all", compression_type="lz4")
-        try:
-            sent = [
-                producer.send(
-                    changelog(row.table),
-                    key=row.key,
-                    value=row.value,
-                    partition=row.partition,
-                    headers=list(row.headers.items()),
-                )
-                for row in rows
-            ]
-            producer.flush()
-            for one in sent:
-                one.get(SENT_WITHIN_S)
-        finally:
-            producer.close()
+    with reaching(broker), producer(broker, compression_type="lz4", max_block_ms=60_000) as writer:
+        sent = [
+            writer.send(
+                changelog(row.table),
+                key=row.key,
+                value=row.value,
+                partition=row.partition,
+                headers=list(row.headers.items()),
+            )
+            for row in rows
+        ]
+        writer.flush()
+        for one in sent:
+            one.get(SENT_WITHIN_S)
 
 
 def _set_back(broker: BrokerSettings, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.record import default_records
 
 from redpanda.errors import UnreachableError
@@ -22,11 +23,28 @@ if TYPE_CHECKING:
 
     from redpanda.settings import BrokerSettings
 
-__all__ = ["CONNECT_TIMEOUT_S", "connect", "consumer", "member", "producer", "reaching"]
+__all__ = ["CONNECT_TIMEOUT_S", "connect", "consumer", "drop", "end", "member", "producer", "reaching"]
 
 # kafka-python has the checksum of a batch in Python: 166 us for each kB, most of what it costs to publish. aiokafka's
 # is in C (0.7 us).
 default_records.calc_crc32c = calc_crc32c
+
+_sock_connect = KafkaNetSocket.sock_connect
+
+
+async def _sock_connect_or_close(
+    self: KafkaNetSocket, net: Any, sock: socket.socket, address: Any, timeout_at: float | None = None
+) -> socket.socket:
+    """Close the socket of a connection that fails: kafka-python 3.0.12 leaves it to the collector."""
+    try:
+        connected: socket.socket = await _sock_connect(self, net, sock, address, timeout_at)
+    except BaseException:  # a client that is closed ends this with GeneratorExit
+        sock.close()
+        raise
+    return connected
+
+
+KafkaNetSocket.sock_connect = _sock_connect_or_close
 
 CONNECT_TIMEOUT_S: Final = 5.0
 
@@ -82,10 +100,33 @@ def member(settings: BrokerSettings, group: str, session_s: float) -> KafkaConsu
     return _open(KafkaConsumer, settings, CONNECT_TIMEOUT_S, **options)
 
 
-def producer(settings: BrokerSettings) -> KafkaProducer:
-    """Open a producer of a few records, for a `with` block. Raises as `connect`."""
-    options = {"client_id": "tickcast-writer", "acks": "all", "max_block_ms": 10_000, "allow_auto_create_topics": False}
-    return _open(KafkaProducer, settings, CONNECT_TIMEOUT_S, **options)
+def producer(settings: BrokerSettings, timeout_s: float = CONNECT_TIMEOUT_S, **options: Any) -> KafkaProducer:
+    """Open a producer, of a few records unless `options` of kafka-python say otherwise. Raises as `connect`."""
+    usual = {"client_id": "tickcast-writer", "acks": "all", "max_block_ms": 10_000, "allow_auto_create_topics": False}
+    return _open(KafkaProducer, settings, timeout_s, **(usual | options))
+
+
+def end(producer: KafkaProducer, timeout_s: float) -> None:
+    """Give a producer this long to send what waits and then end it; what is left is dropped.
+
+    Raises
+    ------
+    KafkaError
+        Records were left. kafka-python's own `close` stops at that and leaves the thread: it would go on trying, and
+        send them one day.
+    """
+    try:
+        producer.close(timeout=timeout_s)
+    except KafkaError:
+        drop(producer, timeout_s)
+        raise
+
+
+def drop(producer: KafkaProducer, timeout_s: float) -> None:
+    """End a producer's thread, with what waits in it, for at most this long."""
+    sender: Any = producer._sender  # noqa: SLF001  # no public way
+    sender.force_close()
+    sender.join(timeout_s)
 
 
 def _open(kind: type[Any], settings: BrokerSettings, timeout_s: float, **options: Any) -> Any:

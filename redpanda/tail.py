@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redpanda.settings import BrokerSettings
 
-__all__ = ["Tail", "end_offsets", "last_by_key", "last_records", "tail"]
+__all__ = ["Tail", "end_offsets", "last_by_key", "last_records", "records_since", "tail"]
 
 _SILENCE_S: Final = 30.0
 """A reader that gets nothing for this long gives up; a long topic may take longer as a whole."""
@@ -74,6 +74,18 @@ def last_records(settings: BrokerSettings, topic: str, limit_per_partition: int)
     return rows
 
 
+def records_since(settings: BrokerSettings, topic: str, since_ms: int, limit_per_partition: int) -> Iterator[Tail]:
+    """Yield what was appended at `since_ms` (ms since the epoch) or later, at most so many offsets of each partition.
+
+    Raises as `end_offsets`.
+    """
+    spans = {
+        place: (max(start, end - limit_per_partition), end)
+        for place, (start, end) in _whole(settings, topic, since_ms).items()
+    }
+    return _read(settings, spans)
+
+
 def last_by_key(
     settings: BrokerSettings,
     topic: str,
@@ -109,12 +121,17 @@ def last_by_key(
             key = row.key
             if key is None or key in found or (wanted is not None and key not in wanted):
                 continue  # the later block was read before: its record stays
-            if (key not in fresh or row.timestamp_ms >= fresh[key].timestamp_ms) and accept(row):
+            if (key not in fresh or _is_later(row, fresh[key])) and accept(row):
                 fresh[key] = row
         found |= fresh
         unread = {place: (start, spans[place][0]) for place, (start, _) in unread.items()}
         block *= 8
     return found
+
+
+def _is_later(row: Tail, than: Tail) -> bool:
+    """Within a partition the log's order counts, not its clock, which may be set back; a key may have changed its."""
+    return row.partition == than.partition or row.timestamp_ms >= than.timestamp_ms
 
 
 def _partitions(reader: KafkaConsumer, topic: str) -> list[TopicPartition]:
@@ -124,11 +141,14 @@ def _partitions(reader: KafkaConsumer, topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
-def _whole(settings: BrokerSettings, topic: str) -> dict[TopicPartition, tuple[int, int]]:
-    """Give each partition's first offset and the one after its last."""
+def _whole(settings: BrokerSettings, topic: str, since_ms: int = 0) -> dict[TopicPartition, tuple[int, int]]:
+    """Give each partition's first offset, of those appended since then, and the one after its last."""
     with reaching(settings), consumer(settings) as reader:
         places = _partitions(reader, topic)
         starts, ends = reader.beginning_offsets(places), reader.end_offsets(places)
+        if since_ms:
+            found = reader.offsets_for_times(dict.fromkeys(places, since_ms))
+            starts = {place: ends[place] if found[place] is None else found[place].offset for place in places}
         return {place: (starts[place], ends[place]) for place in places}
 
 

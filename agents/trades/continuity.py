@@ -10,6 +10,8 @@ import msgspec
 from agents.trades.gaps import Gap, News
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tables.records import Trade
 
 __all__ = ["MAX_PENDING", "PairLedger"]
@@ -73,11 +75,16 @@ class PairLedger(msgspec.Struct):
             self._look_ahead(list(self.pending), now_s)
         return ready
 
-    def reopen(self, first: int, last: int, after_ns: int, now_s: float) -> Gap:
-        """Take over a hole below `next_id` that somebody else has told of: what is above it is published already."""
+    def reopen(self, first: int, last: int, after_ns: int, now_s: float, published: Iterable[int] = ()) -> Gap:
+        """Take over a hole below `next_id` that somebody else has told of: what is above it is published already.
+
+        So are some of its own ids, perhaps all: then it is closed at once.
+        """
         gap = Gap(first, last, [(first, last)], after_ns, now_s, now_s, passed=True)
         insort(self.gaps, gap, key=lambda one: one.first)
         self.holes += 1
+        for trade_id in published:
+            self._fill(trade_id)
         return gap
 
     def go_live(self, now_s: float) -> None:

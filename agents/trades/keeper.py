@@ -12,16 +12,16 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from kafka import KafkaProducer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from agents.trades.lease import Lease, LeaseRecord
-from redpanda.clients import consumer, reaching
+from redpanda.clients import consumer, end, producer, reaching
 from redpanda.errors import ConfigError, UnreachableError
 from redpanda.topics import LEASES
 
 if TYPE_CHECKING:
-    from kafka import KafkaConsumer
+    from kafka import KafkaConsumer, KafkaProducer
 
     from redpanda.settings import BrokerSettings
 
@@ -126,16 +126,14 @@ class LeaseKeeper:
                 self._read(POLL_MS)
                 if time.monotonic() > deadline_s:
                     raise UnreachableError(f"the broker did not deliver {LEASES} for {START_S:g} s: see its log")
-            self._producer = KafkaProducer(
-                bootstrap_servers=self._broker.broker_url.split(","),
+            self._producer = producer(
+                self._broker,
                 client_id="tickcast-lease",
-                acks="all",
                 linger_ms=0,
                 # What was not delivered within a few seconds must not come later.
                 delivery_timeout_ms=4_000,
                 request_timeout_ms=3_000,
                 max_block_ms=2_000,
-                allow_auto_create_topics=False,
             )
         self.lease.caught_up(clock_s())
         self._thread.start()
@@ -149,11 +147,12 @@ class LeaseKeeper:
             if self._producer is not None:
                 if record := self.lease.release(clock_s()):
                     self._send(record)
-                self._producer.close(timeout=RELEASE_S)
-            if self._reader is not None:
-                self._reader.close()
+                end(self._producer, RELEASE_S)
         except KafkaError as error:
             log.warning("the lease was not given back (%s): the next process waits until it has run out", error)
+        finally:
+            if self._reader is not None:
+                self._reader.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -118,6 +118,7 @@ class LiveSource:
             pair.start_ns = self._started_ns - self._settings.since_s * 1_000_000_000
             if name in resume:
                 pair.resume, pair.inherited = resume[name].trade, list(resume[name].holes)
+                pair.published = resume[name].published
                 pair.start_ns = pair.resume.ts_ns
             self._pairs[name] = pair
         jobs: list[Coroutine[Any, Any, None]] = [self._feed.run(), self._watch()]

@@ -69,6 +69,8 @@ class PairFollower:
         """The topic's last trade, until the exchange has confirmed it; nothing is released before."""
         self.inherited: list[Hole] = []
         """Holes that an earlier process has told of and not closed."""
+        self.published: frozenset[int] = frozenset()
+        """Ids of these holes that it had published."""
         self.read = 0
         self.duplicate = 0
         self.repaired = 0
@@ -196,7 +198,8 @@ class PairFollower:
         """Take over the holes below the topic's last trade; history brings what is above it."""
         for hole in self.inherited:
             if hole.first_id <= last_id:
-                gap = self.ledger.reopen(hole.first_id, min(hole.last_id, last_id), hole.after_ns, time.monotonic())
+                ids = (hole.first_id, min(hole.last_id, last_id))
+                gap = self.ledger.reopen(*ids, hole.after_ns, time.monotonic(), self.published)
                 gap.found_ms = hole.found_at_ms
         self.inherited = [hole for hole in self.inherited if hole.first_id > last_id]
 

@@ -10,16 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from agents.trades.refusals import Refusal, dead_letter
-from redpanda.clients import reaching
+from redpanda import clients
 from redpanda.errors import ConfigError, UnreachableError
 from redpanda.topics import DEAD_LETTERS, HOLES, TRADES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from kafka import KafkaProducer
 
     from agents.trades.source import Batch
     from redpanda.settings import BrokerSettings
@@ -34,6 +35,8 @@ LOGGED_REFUSALS: Final = 10
 BATCH_BYTES: Final = 256 << 10
 FENCED_MS: Final = 20.0
 """How often a producer that may not send asks again (ms)."""
+CLOSE_S: Final = 0.5
+"""What a producer is given to end."""
 NEVER_MS: Final = 2**31 - 1
 """A record that expired would leave a hole behind it in the topic: the producer tries until it is stopped."""
 
@@ -50,19 +53,16 @@ def open_producer(broker: BrokerSettings, may_send: Callable[[], bool] | None = 
     ConfigError
         A topic is missing.
     """
-    with reaching(broker):
-        producer = KafkaProducer(
-            bootstrap_servers=broker.broker_url.split(","),
-            bootstrap_timeout_ms=10_000,
+    with clients.reaching(broker):
+        producer = clients.producer(
+            broker,
+            timeout_s=10.0,
             client_id="tickcast-ingest",
-            acks="all",
             enable_idempotence=True,
             compression_type="lz4",
             delivery_timeout_ms=NEVER_MS,
-            max_block_ms=10_000,
             batch_size=BATCH_BYTES,
             linger_ms=0,
-            allow_auto_create_topics=False,
         )
         for topic in (TRADES, HOLES, DEAD_LETTERS):
             try:
@@ -225,13 +225,13 @@ class Publisher:
         self._error = self._error or UnreachableError("given up")
         if self._timer is not None:
             self._timer.cancel()
-        self._producer._sender.force_close()  # noqa: SLF001  # `close` would first send what waits
+        await self._loop.run_in_executor(None, clients.drop, self._producer, CLOSE_S)
         await self._loop.run_in_executor(None, self._close_producer)
 
     def _close_producer(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
         try:
-            self._producer.close(timeout=0.5)
+            clients.end(self._producer, CLOSE_S)
         except KafkaError as error:
             log.warning("producer closed with records left: %s", error)
 

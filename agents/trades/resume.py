@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from agents.trades.gaps import without
 from agents.trades.source import Resume
 from redpanda.errors import ConfigError
-from redpanda.tail import last_by_key, last_records
+from redpanda.tail import last_by_key, last_records, records_since
 from redpanda.topics import HOLES, TRADES
 from tables.records import Hole, Trade
 
@@ -24,6 +24,15 @@ __all__ = ["check_source", "last_trades", "resume_points", "still_open"]
 
 log = logging.getLogger("tickcast.trades")
 
+TOGETHER_MS: Final = 10_000
+"""A hole and what fills it go to two topics at once: either may be there first, by less than this."""
+
+
+class _Id(msgspec.Struct):
+    """As much of a trade as this needs."""
+
+    trade_id: int
+
 
 def resume_points(broker: BrokerSettings, pairs: tuple[str, ...], scan: int) -> dict[str, Resume]:
     """Last published trade of each pair, and its holes that nobody has closed; raises as `last_trades`.
@@ -32,11 +41,35 @@ def resume_points(broker: BrokerSettings, pairs: tuple[str, ...], scan: int) -> 
     """
     found = last_trades(broker, pairs, scan)
     rows = [row for part in last_records(broker, HOLES, scan).values() for row in part] if found else []
-    holes = still_open(hole for row in rows if (hole := _hole(row)) is not None)
-    return {
-        pair: Resume(last.trade, [hole for hole in holes.get(pair, []) if hole.source == last.trade.source])
-        for pair, last in found.items()
-    }
+    told = [(row.timestamp_ms, hole) for row in rows if (hole := _hole(row)) is not None]
+    left = still_open(hole for _, hole in told)
+    holes = {pair: [one for one in left.get(pair, []) if one.source == found[pair].trade.source] for pair in found}
+    open_ones = {(one.pair, one.found_at_ms) for parts in holes.values() for one in parts}
+    since_ms = min((at_ms for at_ms, hole in told if (hole.pair, hole.found_at_ms) in open_ones), default=None)
+    published = _published(broker, holes, since_ms - TOGETHER_MS, scan) if since_ms is not None else {}
+    return {pair: Resume(last.trade, holes[pair], frozenset(published.get(pair, ()))) for pair, last in found.items()}
+
+
+def _published(broker: BrokerSettings, holes: dict[str, list[Hole]], since_ms: int, scan: int) -> dict[str, set[int]]:
+    """Ids of the holes of each pair that topic `trades` got at `since_ms` (ms since the epoch) or later.
+
+    A process has them acknowledged before it says that a hole is closed, and may die in between.
+    """
+    pairs = {pair.encode(): pair for pair, left in holes.items() if left}
+    ids: dict[str, set[int]] = {pair: set() for pair in pairs.values()}
+    for row in records_since(broker, TRADES, since_ms, scan):
+        if (pair := pairs.get(row.key or b"")) is not None:
+            came = _ids(row)
+            for hole in holes[pair]:
+                ids[pair].update(one for one in came if hole.first_id <= one <= hole.last_id)
+    return ids
+
+
+def _ids(row: Tail) -> list[int]:
+    try:
+        return [one.trade_id for one in msgspec.json.decode(row.value or b"", type=list[_Id])]
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return []  # the worker refuses it, too
 
 
 def still_open(records: Iterable[Hole]) -> dict[str, list[Hole]]:

@@ -31,6 +31,8 @@ class Resume(msgspec.Struct, frozen=True):
 
     trade: Trade
     holes: list[Hole] = []
+    published: frozenset[int] = frozenset()
+    """Ids of these holes that the topic holds: who told of the hole has filled it, and died before it said so."""
 
 
 class Counters(msgspec.Struct):

@@ -79,6 +79,22 @@ def test_last_records_by_key_may_be_bounded_refused_and_of_every_key(written: Br
     assert int(odd[b"busy0"].value or b"") == COUNT // 2 - 3
 
 
+def test_the_last_record_is_the_one_that_lies_last_although_the_clock_was_set_back(
+    broker_admin: KafkaAdminClient, broker_settings: BrokerSettings
+) -> None:
+    """Else ingest goes on behind a trade that is not the last, and publishes the last ones twice."""
+    spec = TopicSpec("tail-clock", "", "delete", -1, more={"message.timestamp.type": "CreateTime"})
+    admin.apply(broker_admin, broker_settings, topics=(spec,))
+    with KafkaProducer(bootstrap_servers=broker_settings.broker_url, acks="all") as producer:
+        for number, (partition, ahead_ms) in enumerate([(0, 9), (0, 4), (0, 5), (0, 3), (1, 8), (1, 2)]):
+            key = b"moved" if partition else b"stays"
+            stamp_ms = 1_700_000_000_000 + ahead_ms
+            producer.send("tail-clock", str(number).encode(), key, partition=partition, timestamp_ms=stamp_ms)
+        producer.send("tail-clock", b"later", b"moved", partition=2, timestamp_ms=1_700_000_000_003)
+    found = admin.last_by_key(broker_settings, "tail-clock", None, COUNT)
+    assert {key: row.value for key, row in found.items()} == {b"stays": b"3", b"moved": b"later"}
+
+
 def test_empty_topic_has_no_records(written: BrokerSettings) -> None:
     assert admin.last_records(written, "tail-empty", 5) == {number: [] for number in range(written.partitions)}
     assert admin.last_by_key(written, "tail-empty", [b"x"]) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,10 +22,12 @@ from redpanda.settings import BrokerSettings
 from redpanda.tail import Tail, last_records
 from redpanda.topics import DEAD_LETTERS, HOLES, TOPICS, TRADES
 from tables.records import Hole, Trade
+from tests.support.publishing import one, publish
 from tests.support.samples import hole
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from kafka import KafkaAdminClient
@@ -37,25 +40,9 @@ def topics(broker_admin: KafkaAdminClient, broker_settings: BrokerSettings) -> N
     admin.apply(broker_admin, broker_settings)
 
 
-def one(pair: str, number: int) -> Trade:
-    return Trade(pair, number, 1_700_000_000_000_000_000 + number, 1.0, 1.0, "buy", "", "sim")
-
-
 def records(broker: BrokerSettings, topic: str, pair: str) -> list[Tail]:
     rows = [row for part in last_records(broker, topic, 1_000_000).values() for row in part]
     return [row for row in rows if row.key == pair.encode()]
-
-
-def publish(broker: BrokerSettings, *batches: Batch) -> Publisher:
-    async def go() -> Publisher:
-        publisher = Publisher(open_producer(broker), 0, 100_000)
-        for batch in batches:
-            await publisher.publish(batch)
-        await publisher.drain()
-        await publisher.close(5.0)
-        return publisher
-
-    return asyncio.run(go())
 
 
 def test_a_hole_and_what_became_of_it_go_to_their_topic_in_order_and_are_counted(
@@ -157,18 +144,32 @@ def test_a_producer_that_may_not_send_holds_what_it_has_and_sends_it_later(broke
     assert asyncio.run(go()) == (1, 2)
 
 
-def test_what_an_abandoned_producer_held_is_never_sent(broker_settings: BrokerSettings) -> None:
+def give_up(publisher: Publisher) -> Awaitable[None]:
+    return publisher.abandon()
+
+
+def close_at_once(publisher: Publisher) -> Awaitable[None]:
+    return publisher.close(0.1)
+
+
+@pytest.mark.parametrize("end", [give_up, close_at_once])
+def test_what_an_ended_producer_held_is_never_sent(
+    broker_settings: BrokerSettings, end: Callable[[Publisher], Awaitable[None]]
+) -> None:
     allowed = [False]
+    pair = f"{end.__name__}/USD"
 
     async def go() -> None:
         publisher = Publisher(open_producer(broker_settings, lambda: allowed[0]), 0, 100_000)
-        await publisher.publish(Batch("GIVEUP/USD", [one("GIVEUP/USD", 1)]))
-        await publisher.abandon()
+        await publisher.publish(Batch(pair, [one(pair, 1)]))
+        await end(publisher)
         allowed[0] = True
-        with pytest.raises(UnreachableError):
-            await publisher.publish(Batch("GIVEUP/USD", [one("GIVEUP/USD", 2)]))
+        with pytest.raises((UnreachableError, RuntimeError)):
+            await publisher.publish(Batch(pair, [one(pair, 2)]))
 
+    before = set(threading.enumerate())
     asyncio.run(go())
-    publish(broker_settings, Batch("GIVEUP/USD", [one("GIVEUP/USD", 3)]))
-    rows = records(broker_settings, TRADES, "GIVEUP/USD")
+    assert set(threading.enumerate()) <= before
+    publish(broker_settings, Batch(pair, [one(pair, 3)]))
+    rows = records(broker_settings, TRADES, pair)
     assert [msgspec.json.decode(row.value or b"", type=list[Trade])[0].trade_id for row in rows] == [3]

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.trades.resume import resume_points, still_open
-from agents.trades.source import Resume
+from agents.trades.source import Batch, Resume
 from redpanda import admin
 from redpanda.tail import last_records
 from redpanda.topics import HOLES
 from tables.records import Hole, HoleState
 from tests.support.exchange import busy_market, true_trades, watch
 from tests.support.ingest import IngestStack, published, wait_for
+from tests.support.publishing import one, publish
 from tests.support.samples import hole
 
 if TYPE_CHECKING:
@@ -72,6 +73,46 @@ def test_holes_of_an_earlier_process_are_filled_and_closed_below_the_last_trade_
     assert {one.found_at_ms for one in after.holes if one.first_id in (passed.first_id, ahead.first_id)} == {
         passed.found_at_ms
     }
+
+
+def test_what_an_earlier_process_published_of_its_holes_is_not_published_again() -> None:
+    """It was killed after the trades that fill a hole and before the record that closes it."""
+    market = busy_market()
+    before = watch(market, lambda seen: seen.live_ids(PAIR, 1_500), since="4s")
+    last = before.trades[PAIR][-1]
+    whole = hole(last.trade_id - 700, pair=PAIR, after_ns=last.ts_ns - 30_000_000_000)
+    half = hole(last.trade_id - 300, pair=PAIR, after_ns=last.ts_ns - 20_000_000_000)
+    came = frozenset([*range(whole.first_id, whole.last_id + 1), half.first_id])
+    resume = {PAIR: Resume(last, [whole, half], came)}
+    after = watch(market, lambda seen: seen.live_ids(PAIR, 500), resume=resume)
+    missing = set(range(half.first_id + 1, half.last_id + 1))
+    assert missing
+    ids = [trade.trade_id for trade in after.trades[PAIR]]
+    assert sorted(one for one in ids if one <= last.trade_id) == sorted(missing)
+    assert sorted(set(ids)) == sorted(ids)
+    told = [
+        (one.first_id, one.last_id, one.state, one.found_at_ms) for one in after.holes if one.first_id <= last.trade_id
+    ]
+    assert told == [(one.first_id, one.last_id, "repaired", one.found_at_ms) for one in (whole, half)]
+
+
+@pytest.mark.component
+def test_ids_of_open_holes_that_the_topic_holds_are_found(
+    broker_settings: BrokerSettings, broker_admin: KafkaAdminClient
+) -> None:
+    admin.apply(broker_admin, broker_settings)
+    pair, whole = "CAME/USD", "NOHOLE/USD"
+    publish(
+        broker_settings,
+        Batch(pair, [one(pair, n) for n in range(1, 11)], holes=[hole(11, pair=pair, last_id=14)]),
+        Batch(pair, [one(pair, n) for n in (15, 16)], holes=[hole(18, pair=pair, last_id=18)]),
+        Batch(pair, [one(pair, n) for n in (12, 13, 17, 18, 19)]),
+        Batch(whole, [one(whole, 5)]),
+    )
+    found = resume_points(broker_settings, (pair, whole), 100_000)
+    assert found[pair].trade.trade_id == 19
+    assert [(one.first_id, one.last_id) for one in found[pair].holes] == [(11, 14), (18, 18)]
+    assert (found[pair].published, found[whole].published) == (frozenset({12, 13, 18}), frozenset())
 
 
 @pytest.mark.component

@@ -25,9 +25,10 @@ from redpanda.local.checks import free_port
 from redpanda.settings import BrokerSettings
 from redpanda.tail import last_records
 from redpanda.topics import DEAD_LETTERS, TRADES
-from tables.records import DeadLetter, Trade
+from tables.records import DeadLetter
 from tables.status import read_status
 from tests.support.ingest import DEADLINE_S, IngestStack, published, wait_for
+from tests.support.publishing import one
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -44,10 +45,6 @@ def letters(broker: BrokerSettings, pair: str) -> list[DeadLetter]:
     rows = [row for part in last_records(broker, DEAD_LETTERS, 1_000_000).values() for row in part]
     records = [msgspec.json.decode(row.value or b"", type=DeadLetter) for row in rows]
     return [record for record in records if record.pair == pair]
-
-
-def one(pair: str, number: int) -> Trade:
-    return Trade(pair, number, 1_700_000_000_000_000_000 + number, 1.0, 1.0, "buy", "", "sim")
 
 
 def test_every_id_is_published_once_although_all_is_killed(tmp_path: Path, broker_settings: BrokerSettings) -> None:
