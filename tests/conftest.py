@@ -5,7 +5,7 @@ import random
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.support.broker"]
+pytest_plugins = ["tests.support.broker", "tests.support.kafka_sockets"]
 
 SEED = random.SystemRandom().randrange(1 << 32)
 
