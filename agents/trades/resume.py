@@ -106,8 +106,21 @@ def last_trades(broker: BrokerSettings, pairs: tuple[str, ...], scan: int) -> di
         The broker does not answer.
     """
     keys = [pair.encode() for pair in pairs] or None
-    rows = last_by_key(broker, TRADES, keys, scan, accept=lambda row: _last_trade(row) is not None)
-    return {trade.pair: Resume(trade) for row in rows.values() if (trade := _last_trade(row)) is not None}
+    newest: dict[str, Trade] = {}
+
+    def is_newest(row: Tail) -> bool:
+        """Refuse what is older than one before it: a hole that was filled late may lie last, below all the others."""
+        trade = _last_trade(row)
+        if trade is None:
+            return False
+        before = newest.get(trade.pair, trade)
+        if trade.source == before.source and trade.trade_id < before.trade_id:
+            return False
+        newest[trade.pair] = trade
+        return True
+
+    last_by_key(broker, TRADES, keys, scan, accept=is_newest)
+    return {pair: Resume(trade) for pair, trade in newest.items()}
 
 
 def _last_trade(row: Tail) -> Trade | None:

@@ -16,7 +16,7 @@ from agents.trades.resume import resume_points, still_open
 from agents.trades.source import Batch, Resume
 from redpanda import admin
 from redpanda.tail import last_records
-from redpanda.topics import HOLES
+from redpanda.topics import HOLES, TRADES
 from tables.records import Hole, HoleState
 from tests.support.exchange import busy_market, true_trades, watch
 from tests.support.ingest import IngestStack, published, wait_for
@@ -113,6 +113,19 @@ def test_ids_of_open_holes_that_the_topic_holds_are_found(
     assert found[pair].trade.trade_id == 19
     assert [(one.first_id, one.last_id) for one in found[pair].holes] == [(11, 14), (18, 18)]
     assert (found[pair].published, found[whole].published) == (frozenset({12, 13, 18}), frozenset())
+
+
+@pytest.mark.component
+def test_a_restart_goes_on_behind_the_newest_trade_although_a_late_one_lies_last(
+    broker_settings: BrokerSettings, broker_admin: KafkaAdminClient
+) -> None:
+    admin.apply(broker_admin, broker_settings)
+    pair = "LATELAST/USD"
+    for ids in (range(1, 11), range(12, 31), range(11, 12)):
+        publish(broker_settings, Batch(pair, [one(pair, number) for number in ids]))
+    rows = [row for part in last_records(broker_settings, TRADES, 100_000).values() for row in part]
+    assert msgspec.json.decode([row.value or b"" for row in rows if row.key == pair.encode()][-1])[0]["trade_id"] == 11
+    assert resume_points(broker_settings, (pair,), 100_000)[pair].trade.trade_id == 30
 
 
 @pytest.mark.component
