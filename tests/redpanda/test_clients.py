@@ -4,6 +4,7 @@ import gc
 import socket
 import threading
 import warnings
+from collections.abc import Callable
 
 import pytest
 from aiokafka.record.util import calc_crc32c
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from kafka.record import default_records
 from kafka.record._crc32c import crc as plain_crc32c
 
-from redpanda.clients import connect
+from redpanda.clients import connect, producer
 from redpanda.errors import UnreachableError
 from redpanda.settings import BrokerSettings
 
@@ -28,7 +29,8 @@ def test_the_fast_checksum_is_that_of_kafka_python(data: bytes, start: int) -> N
     assert default_records.calc_crc32c(view) == plain_crc32c(view)
 
 
-def test_connections_that_fail_leave_no_socket_open() -> None:
+@pytest.mark.parametrize("open_one", [connect, producer])
+def test_connections_that_fail_leave_no_socket_open(open_one: Callable[[BrokerSettings, float], object]) -> None:
     """A process that waits for its broker would collect one with each try."""
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
@@ -43,7 +45,7 @@ def test_connections_that_fail_leave_no_socket_open() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         with pytest.raises(UnreachableError):
-            connect(BrokerSettings(broker_url=f"127.0.0.1:{port}"), 1.0)
+            open_one(BrokerSettings(broker_url=f"127.0.0.1:{port}"), 1.0)
         gc.collect()
     leaving.join()
     assert [str(one.message) for one in caught if one.category is ResourceWarning] == []
