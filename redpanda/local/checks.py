@@ -31,14 +31,16 @@ _INSTALL_JAVA: Final = (
 )
 
 
-def free_port() -> int:
+def free_port(but: int | None = None) -> int:
     """Give a loopback port that nobody uses, from below the range that outgoing connections take.
 
     A port of that range may become some connection's own end before the broker binds it, even the one
-    of a client that polls for the broker.
+    of a client that polls for the broker. `but` is a port that is spoken for and not bound yet.
     """
     while True:
         port = secrets.choice(_PORTS)
+        if port == but:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -73,7 +73,7 @@ def properties(port: int, controller_port: int) -> dict[str, str]:
 
 def prepare(java: str, jars: Path, data: Path, port: int) -> None:
     """Write the configuration and format the storage unless it already is."""
-    lines = (f"{key}={value}\n" for key, value in properties(port, free_port()).items())
+    lines = (f"{key}={value}\n" for key, value in properties(port, free_port(but=port)).items())
     (data / "server.properties").write_text("".join(lines))
     if (data / "log" / "meta.properties").exists():  # the format tool writes it last
         return
@@ -81,11 +81,16 @@ def prepare(java: str, jars: Path, data: Path, port: int) -> None:
     tool += ["format", f"--cluster-id={_cluster_id()}", "--config=server.properties", "--ignore-formatted"]
     done = subprocess.run(tool, cwd=data, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603  # our own jars
     if done.returncode != 0:
-        reason = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
         raise TickcastError(
-            f"the local broker's storage {data} cannot be formatted ({reason[:300]}): "
-            "free its disk, or set TICKCAST_HOME to another folder"
+            f"the local broker's storage {data} cannot be formatted ({_reason(done.stderr or done.stdout)[:300]}): "
+            "free its disk, set TICKCAST_HOME to another folder, or try again"
         )
+
+
+def _reason(told: str) -> str:
+    """Give the line that says why: of a stack trace its innermost cause, else the last line."""
+    lines = [line for line in told.splitlines() if line and not line[0].isspace()]
+    return lines[-1].removeprefix("Caused by: ") if lines else "no output"
 
 
 def _cluster_id() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import socket
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from redpanda.errors import ConfigError, MissingToolError, TickcastError, UnreachableError
-from redpanda.local import LocalBroker, broker, checks, container, jars
+from redpanda.local import LocalBroker, broker, checks, container, jars, kafka
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,28 @@ def test_busy_port_names_the_setting_and_the_process(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         told = _refused(tmp_path, held.getsockname()[1])
     assert re.match(r"ConfigError: port \d+ of TICKCAST_BROKER_URL is in use by process \d+ .*stop that process", told)
+
+
+def test_controller_never_gets_the_port_of_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = checks.free_port()
+    other = checks.free_port(but=port)
+    drawn = iter([port, port, other])
+    monkeypatch.setattr(secrets, "choice", lambda _: next(drawn))
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "meta.properties").touch()  # formatted already: only the configuration is written
+    kafka.prepare("java", tmp_path, tmp_path, port)
+    listeners = f"listeners=BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{other}"
+    assert listeners in (tmp_path / "server.properties").read_text().splitlines()
+
+
+def test_storage_that_cannot_be_formatted_names_the_innermost_cause(tmp_path: Path) -> None:
+    trace = (
+        'Exception in thread "main" java.io.UncheckedIOException: Error writing\n\tat Formatter.run\n'
+        "Caused by: java.io.IOException: No space left on device\n\tat FileChannelImpl.write\n\t... 11 more"
+    )
+    _program(tmp_path / "bin", "java", f"cat >&2 <<'END'\n{trace}\nEND\nexit 1")
+    with pytest.raises(TickcastError, match=r"cannot be formatted \(java\.io\.IOException: No space left on device\)"):
+        kafka.prepare(str(tmp_path / "bin" / "java"), tmp_path, tmp_path, checks.free_port())
 
 
 def test_missing_java_says_what_to_install(tmp_path: Path, only_path: Path) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from redpanda.local.checks import free_port
 from tables.clickhouse import migrate
 from tables.clickhouse.client import connect
 from tables.clickhouse.endpoint import read_local
@@ -95,14 +96,6 @@ class StoreProcess:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(10)
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:
