@@ -30,8 +30,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 @pytest.fixture
-def machine_seed(request: pytest.FixtureRequest) -> int:
-    """Seed for a Hypothesis state machine, the one that the header names."""
+def seed(request: pytest.FixtureRequest) -> int:
+    """Seed for a test that draws by itself, the one that the header names."""
     given = _given(request.config)
     return SEED if given is None else int(str(given))
 

@@ -285,5 +285,5 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("loop")
-def test_bookkeeping_skips_no_record_and_commits_none_that_is_not_done(machine_seed: int) -> None:
-    run_machine(ChunkBookkeeping, machine_seed, examples=120, steps=50)
+def test_bookkeeping_skips_no_record_and_commits_none_that_is_not_done(seed: int) -> None:
+    run_machine(ChunkBookkeeping, seed, examples=120, steps=50)

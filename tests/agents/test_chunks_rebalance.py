@@ -197,12 +197,10 @@ class Crowd:
 
 
 def test_members_come_and_go_and_every_record_is_seen_in_order(
-    tmp_path: Path, broker_settings: BrokerSettings, broker_admin: KafkaAdminClient
+    tmp_path: Path, broker_settings: BrokerSettings, broker_admin: KafkaAdminClient, seed: int
 ) -> None:
     topic = "come-and-go"
     make_topic(broker_admin, topic, partitions=3)
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
 
     async def go() -> None:
         crowd = Crowd(topic, broker_settings, tmp_path, random.Random(seed))

@@ -63,10 +63,8 @@ def newest(broker: BrokerSettings) -> dict[str, dict[tuple[str, int], Candle]]:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_worker_that_ends_between_two_effects_costs_nothing(
-    tmp_path: Path, own_broker: BrokerSettings, step: str
+    tmp_path: Path, own_broker: BrokerSettings, step: str, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
     trades = market(seed)
     publish(own_broker, trades)
     home = tmp_path / "worker"

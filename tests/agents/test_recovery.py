@@ -33,14 +33,12 @@ def table(
     made.close()
 
 
-def chance() -> random.Random:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
+@pytest.fixture
+def draw(seed: int) -> random.Random:
     return random.Random(seed)
 
 
-def test_folder_holds_the_last_value_of_every_key_and_the_offset_of_the_end(table: Table) -> None:
-    draw = chance()
+def test_folder_holds_the_last_value_of_every_key_and_the_offset_of_the_end(table: Table, draw: random.Random) -> None:
     table.send_many(5_000, draw)
     table.send(1, mark_key(1), b"{}")
     table.rows[1].pop(mark_key(1))
@@ -49,16 +47,15 @@ def test_folder_holds_the_last_value_of_every_key_and_the_offset_of_the_end(tabl
     table.assert_whole()
 
 
-def test_start_with_an_intact_folder_writes_nothing(table: Table) -> None:
-    table.send_many(2_000, chance())
+def test_start_with_an_intact_folder_writes_nothing(table: Table, draw: random.Random) -> None:
+    table.send_many(2_000, draw)
     table.recover()
     before = table.found()
     table.recover()
     assert table.found() == before
 
 
-def test_only_what_came_since_is_applied(table: Table) -> None:
-    draw = chance()
+def test_only_what_came_since_is_applied(table: Table, draw: random.Random) -> None:
     table.send_many(3_000, draw)
     table.recover()
     writes = sum(writes for _, _, writes in table.found().values())
@@ -72,9 +69,9 @@ def test_only_what_came_since_is_applied(table: Table) -> None:
     assert sum(writes for _, _, writes in table.found().values()) - writes == len(fresh) + 4
 
 
-def test_recovery_ends_where_the_last_offsets_carry_no_record(table: Table) -> None:
+def test_recovery_ends_where_the_last_offsets_carry_no_record(table: Table, draw: random.Random) -> None:
     """The end of a changelog can hold no record: a transaction's marker, or a tombstone that compaction took away."""
-    table.send_many(500, chance())
+    table.send_many(500, draw)
     producer = KafkaProducer(
         bootstrap_servers=table.broker.broker_url, acks="all", transactional_id=table.name, enable_idempotence=True
     )
@@ -113,8 +110,8 @@ def test_rebalances_during_recovery_leave_whole_folders(table: Table, tmp_path: 
             assert offset == table.ends[partition] - 1
 
 
-def test_truncated_head_ends_the_worker_that_lacks_it(table: Table) -> None:
-    table.send_many(2_000, chance())
+def test_truncated_head_ends_the_worker_that_lacks_it(table: Table, draw: random.Random) -> None:
+    table.send_many(2_000, draw)
     table.commit_source(1)
     table.drop_before(2, 100)
     log = table.fails()
@@ -122,8 +119,8 @@ def test_truncated_head_ends_the_worker_that_lacks_it(table: Table) -> None:
     assert "tickcast rebuild" in log
 
 
-def test_truncated_head_does_no_harm_where_no_key_is_missing(table: Table) -> None:
-    table.send_many(200, chance())
+def test_truncated_head_does_no_harm_where_no_key_is_missing(table: Table, draw: random.Random) -> None:
+    table.send_many(200, draw)
     keys = [*table.rows[2], *(b"new-%d" % at for at in range(20))]
     for value in (b"old", b"new"):
         for key in keys:
@@ -140,30 +137,30 @@ def test_truncated_head_does_no_harm_where_no_key_is_missing(table: Table) -> No
     assert f"it begins at {first + 1} and the folder ends at nothing" in table.fails()
 
 
-def test_truncated_head_does_no_harm_to_a_worker_that_has_it(table: Table) -> None:
-    table.send_many(2_000, chance())
+def test_truncated_head_does_no_harm_to_a_worker_that_has_it(table: Table, draw: random.Random) -> None:
+    table.send_many(2_000, draw)
     table.recover()
     table.commit_source(1)
     table.drop_before(2, table.ends[2] - 5)
-    table.send_many(100, chance())
+    table.send_many(100, draw)
     table.recover()
     table.assert_whole()
 
 
-def test_folder_that_ends_before_the_truncated_head_ends_the_worker(table: Table) -> None:
-    table.send_many(1_000, chance())
+def test_folder_that_ends_before_the_truncated_head_ends_the_worker(table: Table, draw: random.Random) -> None:
+    table.send_many(1_000, draw)
     table.recover()
     table.commit_source(1)
     old = table.ends[0]
-    table.send_many(1_000, chance())
+    table.send_many(1_000, draw)
     table.drop_before(0, old + 50)
     before = table.found()
     assert f"it begins at {old + 50} and the folder ends at {old - 1}" in table.fails()
     assert table.found()[0] == before[0]
 
 
-def test_mark_of_a_rebuild_makes_a_truncated_changelog_whole(table: Table) -> None:
-    table.send_many(1_000, chance())
+def test_mark_of_a_rebuild_makes_a_truncated_changelog_whole(table: Table, draw: random.Random) -> None:
+    table.send_many(1_000, draw)
     table.recover()
     table.commit_source(1)
     table.drop_before(1, -1)
@@ -199,8 +196,8 @@ def test_empty_changelog_of_a_new_group_is_no_fault(table: Table) -> None:
     assert [(rows, reached) for rows, reached, _ in table.found().values()] == [({}, None)] * 4
 
 
-def test_folder_of_another_brokers_data_is_filled_again(table: Table) -> None:
-    table.send_many(1_000, chance())
+def test_folder_of_another_brokers_data_is_filled_again(table: Table, draw: random.Random) -> None:
+    table.send_many(1_000, draw)
     table.recover()
     for one in rocks.folders(table.folder / "v1" / "tables"):
         db = rocks.open_folder(one.path)
@@ -211,8 +208,8 @@ def test_folder_of_another_brokers_data_is_filled_again(table: Table) -> None:
     assert "the folder belongs to another broker's data" in table.log()
 
 
-def test_folder_beyond_the_end_is_kept_and_ends_the_worker(table: Table) -> None:
-    table.send_many(1_000, chance())
+def test_folder_beyond_the_end_is_kept_and_ends_the_worker(table: Table, draw: random.Random) -> None:
+    table.send_many(1_000, draw)
     table.recover()
     table.commit_source(1)
     path = table.folder / "v1" / "tables" / "table-3.db"
@@ -223,8 +220,7 @@ def test_folder_beyond_the_end_is_kept_and_ends_the_worker(table: Table) -> None
     assert b"not in the changelog" in table.found()[3][0]
 
 
-def test_damaged_folders_are_filled_again(table: Table) -> None:
-    draw = chance()
+def test_damaged_folders_are_filled_again(table: Table, draw: random.Random) -> None:
     table.send_many(4_000, draw)
     table.recover()
     for damages in (("CURRENT", 0.0), ("MANIFEST", 0.5), ("SST", 0.0), ("SST", 0.5)), (("LOG", 0.5), ("MANIFEST", 0.0)):

@@ -46,9 +46,7 @@ VERSION = ("as_of", "revision", "closed_by")
 class Case:
     """A stack of broker, store and worker, trades around a midnight, and what they must become."""
 
-    def __init__(self, home: Path, broker: BrokerSettings, store: StoreProcess, client: Client) -> None:
-        seed = random.SystemRandom().randrange(1 << 32)
-        print(f"seed {seed}")
+    def __init__(self, home: Path, broker: BrokerSettings, store: StoreProcess, client: Client, seed: int) -> None:
         self.chance = random.Random(seed)
         self.broker = broker
         self.client = client
@@ -182,8 +180,10 @@ class Case:
 
 
 @pytest.fixture
-def case(tmp_path: Path, own_broker: BrokerSettings, store: StoreProcess, store_client: Client) -> Iterator[Case]:
-    made = Case(tmp_path, own_broker, store, store_client)
+def case(
+    tmp_path: Path, own_broker: BrokerSettings, store: StoreProcess, store_client: Client, seed: int
+) -> Iterator[Case]:
+    made = Case(tmp_path, own_broker, store, store_client, seed)
     yield made
     made.close()
 

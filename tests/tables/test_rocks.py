@@ -88,9 +88,7 @@ def test_fresh_folder_is_empty_and_well(tmp_path: Path) -> None:
     assert read(tmp_path / "deep" / "table-3.db") == ({}, None, "")
 
 
-def test_any_file_cut_anywhere_is_told_or_gives_an_older_state(whole: Path, tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
+def test_any_file_cut_anywhere_is_told_or_gives_an_older_state(whole: Path, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     files = [file.name for file in whole.iterdir() if file.name not in ("LOCK", "LOG", "IDENTITY")]
     seen = {"older": 0, "told": 0}

@@ -194,8 +194,8 @@ def assert_batch(one: OnePair) -> None:
     assert {timeframe for timeframe, _ in one.reader.candles} == set(TIMEFRAME_MS)
 
 
-def test_any_feed_clock_and_crash_end_in_the_candles_of_a_sorted_batch(machine_seed: int) -> None:
-    run_machine(CandleMachine, machine_seed, examples=60, steps=40)
+def test_any_feed_clock_and_crash_end_in_the_candles_of_a_sorted_batch(seed: int) -> None:
+    run_machine(CandleMachine, seed, examples=60, steps=40)
 
 
 def test_recording_that_was_over_and_goes_on_without_its_state_ends_in_all_its_trades() -> None:
