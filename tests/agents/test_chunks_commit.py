@@ -13,7 +13,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from agents.chunk import Chunk
 from redpanda.settings import BrokerSettings
-from tests.support.members import Member, Stage, committed, make_topic, never, produce, until
+from tests.support.members import Member, Stage, committed, make_topic, never, produce
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.component, pytest.mark.proof, pytest.mark.usefixtures("collected")]
 

@@ -18,8 +18,8 @@ import agents.chunks
 from agents.chunk import Chunk
 from agents.stage import dead_letter, register
 from redpanda.settings import BrokerSettings
-from tests.support.members import Fetches, Member, Stage, committed, make_topic, never, produce, until
-from tests.support.waiting import wait_for
+from tests.support.members import Fetches, Member, Stage, committed, make_topic, never, produce
+from tests.support.waiting import until, wait_for
 
 pytestmark = [pytest.mark.component, pytest.mark.proof, pytest.mark.usefixtures("collected")]
 

@@ -17,8 +17,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from redpanda.settings import BrokerSettings
 from redpanda.topics import CANDLES_LIVE, TRADES
 from tables.records import Candle, Trade
-from tests.support.members import Member, Stage, make_topic, produce, until
-from tests.support.waiting import wait_for
+from tests.support.members import Member, Stage, make_topic, produce
+from tests.support.waiting import until, wait_for
 from tests.support.worker import Worker, own_broker
 
 __all__ = ["own_broker"]

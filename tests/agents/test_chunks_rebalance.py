@@ -17,7 +17,8 @@ from kafka import KafkaAdminClient
 from agents.chunk import Chunk
 from agents.stage import register
 from redpanda.settings import BrokerSettings
-from tests.support.members import Fetches, Member, Stage, committed, make_topic, never, produce, until
+from tests.support.members import Fetches, Member, Stage, committed, make_topic, never, produce
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.component, pytest.mark.proof, pytest.mark.usefixtures("collected")]
 

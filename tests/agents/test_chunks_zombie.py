@@ -16,7 +16,8 @@ from kafka import KafkaAdminClient
 
 from agents.chunk import Chunk
 from redpanda.settings import BrokerSettings
-from tests.support.members import Member, Stage, committed, make_topic, produce, until
+from tests.support.members import Member, Stage, committed, make_topic, produce
+from tests.support.waiting import until
 from tests.support.worker import ROOT
 
 pytestmark = [pytest.mark.component, pytest.mark.proof, pytest.mark.usefixtures("collected")]

@@ -15,7 +15,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from agents.chunk import Chunk
 from agents.lanes import Lanes
 from redpanda.settings import BrokerSettings
-from tests.support.members import Member, Stage, committed, make_topic, never, produce, until
+from tests.support.members import Member, Stage, committed, make_topic, never, produce
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.component, pytest.mark.usefixtures("collected")]
 

@@ -20,8 +20,9 @@ from agents.chunk_app import ChunkApp
 from agents.chunks import ChunkConsumer
 from agents.stage import WorkerState, register
 from redpanda.settings import BrokerSettings
+from tests.support.waiting import until
 
-__all__ = ["Fetches", "Member", "Seen", "Stage", "committed", "make_topic", "never", "produce", "until"]
+__all__ = ["Fetches", "Member", "Seen", "Stage", "committed", "make_topic", "never", "produce"]
 
 Found = TypeVar("Found")
 
@@ -190,16 +191,6 @@ class Fetches:
         """Wait until another fetch has begun."""
         before = self.begun
         await until(lambda: self.begun > before)
-
-
-async def until(condition: Callable[[], Found | None], timeout_s: float = 20.0) -> Found:
-    """Give the first true answer of `condition` while the loop runs on; fail after the deadline."""
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        if found := condition():
-            return found
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"not within {timeout_s:g} s")
 
 
 def make_topic(admin: KafkaAdminClient, name: str, partitions: int = 1, **config: str) -> None:

@@ -17,7 +17,7 @@ from redpanda.local.checks import free_port
 from redpanda.settings import BrokerSettings
 from tests.bench.ingest_sender import Plan, Sender
 from tests.support.ingest import published
-from tests.support.waiting import wait_for
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,17 +57,17 @@ def test_a_broker_without_acknowledgements_pauses_the_socket_and_then_every_trad
         server = await asyncio.start_server(sender.serve, "127.0.0.1", port)
         serving = asyncio.create_task(service.serve(stop))
         try:
-            await asyncio.to_thread(wait_for, lambda: (taken := publisher()) and taken.published > 500, 60.0)
+            await until(lambda: (taken := publisher()) and taken.published > 500, 60.0)
             os.kill(broker.pid or 0, signal.SIGSTOP)
             try:
-                await asyncio.to_thread(wait_for, is_stopped, 60.0)
+                await until(is_stopped, 60.0)
                 assert 0 < sender.sent < FRAMES
                 taken = publisher()
                 assert taken is not None
                 assert taken.in_flight < 2_500, "the buffer is bounded"
             finally:
                 os.kill(broker.pid or 0, signal.SIGCONT)
-            await asyncio.to_thread(wait_for, lambda: taken.published == FRAMES, 120.0)
+            await until(lambda: taken.published == FRAMES, 120.0)
         finally:
             stop.set()
             await serving

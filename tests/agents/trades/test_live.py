@@ -26,7 +26,7 @@ from agents.trades.source import Resume
 from redpanda.errors import ConfigError, UnreachableError
 from tests.support.coinbase import CoinbaseServer
 from tests.support.exchange import DEADLINE_S, Seen, busy_market, client, true_trades, watch
-from tests.support.waiting import wait_for
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,7 +274,7 @@ def test_a_socket_that_came_after_history_had_ended_is_no_hole() -> None:
             await follower._backfill()
             first = follower.ledger.high + 20
             there = lambda: server.market.first_id_at(PAIR, time.time_ns()) > first  # noqa: E731  # short
-            await asyncio.to_thread(wait_for, there, DEADLINE_S)
+            await until(there, DEADLINE_S)
             follower.take(true_trades(server.market, PAIR, {first}, "sim"))
             await follower._join()
             follower.ledger.go_live(0.0)

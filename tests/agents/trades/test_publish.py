@@ -24,7 +24,7 @@ from redpanda.topics import DEAD_LETTERS, HOLES, TOPICS, TRADES
 from tables.records import Hole, Trade
 from tests.support.publishing import one, publish
 from tests.support.samples import hole
-from tests.support.waiting import wait_for
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,7 +72,7 @@ def test_the_record_that_closes_a_hole_waits_for_the_trades_that_fill_it(broker_
         publisher = Publisher(open_producer(broker_settings), 600_000, 100_000)  # envelopes stay open
         await publisher.publish(Batch(pair, [one(pair, 7)], holes=[hole(7, pair=pair), hole(7, "repaired", pair=pair)]))
         await publisher.publish(Batch(other, holes=[hole(1, "unrepairable", pair=other)]))
-        await asyncio.to_thread(wait_for, lambda: publisher.in_flight == 2)  # the trade, and what waits for it
+        await until(lambda: publisher.in_flight == 2)  # the trade, and what waits for it
         before = records(broker_settings, HOLES, pair)
         assert len(records(broker_settings, HOLES, other)) == 1
         await publisher.drain()
@@ -134,7 +134,7 @@ def test_a_producer_that_may_not_send_holds_what_it_has_and_sends_it_later(broke
         await publisher.drain()
         allowed[0] = False
         await publisher.publish(Batch("FENCE/USD", [one("FENCE/USD", 2)]))
-        await asyncio.to_thread(wait_for, lambda: asked.count(False) >= 10)
+        await until(lambda: asked.count(False) >= 10)
         before = len(records(broker_settings, TRADES, "FENCE/USD"))
         allowed[0] = True
         await publisher.drain()

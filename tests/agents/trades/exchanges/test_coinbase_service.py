@@ -21,7 +21,7 @@ from redpanda.topics import TRADES
 from tables.records import Trade
 from tests.support.coinbase import CoinbaseServer
 from tests.support.exchange import busy_market, client
-from tests.support.waiting import wait_for
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.component, pytest.mark.proof]
 
@@ -48,7 +48,7 @@ async def ingest(home: Path, broker: BrokerSettings, count: int, **values: objec
         serving = asyncio.create_task(service.serve(stop))
         serving.add_done_callback(lambda _: ended.set())
         enough = lambda: ended.is_set() or service.status().counters.get("published", 0) >= count  # noqa: E731  # short
-        await asyncio.to_thread(wait_for, enough, DEADLINE_S)
+        await until(enough, DEADLINE_S)
         stop.set()
         await serving
     finally:
