@@ -6,7 +6,6 @@ import asyncio
 import time
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
@@ -112,11 +111,8 @@ def test_live_candle_that_was_held_back_goes_out_without_another_trade(
             live = wait_for(lambda: reader.poll(timeout_ms=1_000).get(place), 20)[0]
             seen.append((msgspec.json.decode(live.value, type=Candle).last_trade_id, traded_ms, live.timestamp))
         assert [trade_id for trade_id, _, _ in seen] == list(range(1, TRADES_SENT + 1))
-        waits_ms = [
-            live_ms - max(traded_ms, before_ms + THROTTLE_MS)
-            for (_, _, before_ms), (_, traded_ms, live_ms) in pairwise(seen)
-        ]
-        assert median(waits_ms) < 300, waits_ms  # one may meet a pause of the machine
+        for (_, _, before_ms), (_, traded_ms, live_ms) in pairwise(seen):
+            assert live_ms - max(traded_ms, before_ms + THROTTLE_MS) < 300
     finally:
         reader.close()
         producer.close()

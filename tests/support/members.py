@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from faust.types import TP
 from kafka import KafkaAdminClient, KafkaProducer
@@ -23,8 +23,6 @@ from redpanda.settings import BrokerSettings
 from tests.support.waiting import until
 
 __all__ = ["Fetches", "Member", "Seen", "Stage", "committed", "make_topic", "never", "produce"]
-
-Found = TypeVar("Found")
 
 
 class Seen(NamedTuple):
