@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redpanda.settings import BrokerSettings
 
-__all__ = ["Tail", "end_offsets", "last_by_key", "last_records", "records_since", "tail"]
+__all__ = ["Tail", "end_offsets", "last_by_key", "last_of", "last_records", "records_since", "tail"]
 
 _SILENCE_S: Final = 30.0
 """A reader that gets nothing for this long gives up; a long topic may take longer as a whole."""
@@ -95,7 +95,7 @@ def last_by_key(
 ) -> dict[bytes, Tail]:
     """Give the last record of each key; a key that has none is left out.
 
-    Reads backwards in growing blocks until all keys are found, and keeps one record a key in memory.
+    Reads backwards in growing blocks until all keys are found, and keeps one record a key and partition in memory.
     Raises as `end_offsets`.
 
     Parameters
@@ -116,22 +116,26 @@ def last_by_key(
     block = _BLOCK
     while (wanted is None or wanted - found.keys()) and any(start < end for start, end in unread.values()):
         spans = {place: (max(start, end - block), end) for place, (start, end) in unread.items()}
-        fresh: dict[bytes, Tail] = {}
-        for row in _read(settings, spans):
-            key = row.key
-            if key is None or key in found or (wanted is not None and key not in wanted):
-                continue  # the later block was read before: its record stays
-            if (key not in fresh or _is_later(row, fresh[key])) and accept(row):
-                fresh[key] = row
-        found |= fresh
+        # A key that a later block has shown stays as that block had it.
+        found |= last_of(
+            row
+            for row in _read(settings, spans)
+            if row.key not in found and (wanted is None or row.key in wanted) and accept(row)
+        )
         unread = {place: (start, spans[place][0]) for place, (start, _) in unread.items()}
         block *= 8
     return found
 
 
-def _is_later(row: Tail, than: Tail) -> bool:
-    """Within a partition the log's order counts, not its clock, which may be set back; a key may have changed its."""
-    return row.partition == than.partition or row.timestamp_ms >= than.timestamp_ms
+def last_of(rows: Iterable[Tail]) -> dict[bytes, Tail]:
+    """Give each key's last record, whatever partition was read first; a record without a key has none.
+
+    Within a partition the log's order counts, not its clock, which may be set back; a key that changed its
+    partition is told by the clocks of its last records there.
+    """
+    ends = {(row.key, row.partition): row for row in rows}
+    by_time = sorted(ends.values(), key=lambda row: (row.timestamp_ms, row.partition))
+    return {row.key: row for row in by_time if row.key is not None}
 
 
 def _partitions(reader: KafkaConsumer, topic: str) -> list[TopicPartition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ from kafka import KafkaProducer
 
 from redpanda import admin
 from redpanda.errors import ConfigError
+from redpanda.tail import Tail, last_of
 from redpanda.topics import TopicSpec
 
 if TYPE_CHECKING:
@@ -93,6 +95,17 @@ def test_the_last_record_is_the_one_that_lies_last_although_the_clock_was_set_ba
         producer.send("tail-clock", b"later", b"moved", partition=2, timestamp_ms=1_700_000_000_003)
     found = admin.last_by_key(broker_settings, "tail-clock", None, COUNT)
     assert {key: row.value for key, row in found.items()} == {b"stays": b"3", b"moved": b"later"}
+
+
+@pytest.mark.parametrize("order", sorted(set(permutations([0, 0, 0, 1, 1, 2]))))
+def test_the_last_record_of_a_key_is_the_same_whatever_partition_is_read_first(order: tuple[int, ...]) -> None:
+    """A broker answers for the partitions in any order; ingest must not resume in another place for it."""
+    left = {
+        partition: [Tail(partition, offset, ahead_ms, b"moved", None) for offset, ahead_ms in enumerate(clock)]
+        for partition, clock in enumerate([(9, 1, 2), (8, 2), (3,)])
+    }
+    found = last_of(left[partition].pop(0) for partition in order)
+    assert found == {b"moved": Tail(2, 0, 3, b"moved", None)}
 
 
 def test_empty_topic_has_no_records(written: BrokerSettings) -> None:
