@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import deque
 from typing import Final
 
@@ -53,22 +52,22 @@ class Budget:
 
     def hold(self, wait_s: float) -> None:
         """Let no call start for `wait_s`: the exchange asked for patience, whichever call it answered."""
-        self._next_call_s = max(self._next_call_s, time.monotonic() + wait_s)
+        self._next_call_s = max(self._next_call_s, asyncio.get_running_loop().time() + wait_s)
 
     def _arm(self) -> None:
         if self._timer is None:
-            wait_s = max(self._next_call_s - time.monotonic(), 0.0)
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._grant)
+            self._timer = asyncio.get_running_loop().call_at(self._next_call_s, self._grant)
 
     def _grant(self) -> None:
         self._timer = None
-        if self._next_call_s > time.monotonic():  # held meanwhile
+        now_s = asyncio.get_running_loop().time()
+        if self._next_call_s > now_s:  # held meanwhile
             self._arm()
             return
         future = self._pick()
         if future is None:
             return
-        self._next_call_s = time.monotonic() + self.gap_s
+        self._next_call_s = now_s + self.gap_s
         future.set_result(None)
         if self._urgent or self._patient:
             self._arm()

@@ -28,7 +28,10 @@ logger = logging.getLogger("tickcast.broker")
 
 _NEED_MB: Final = 512
 _POLL_S: Final = 0.05
-_LOCK_WAIT_S: Final = 5.0
+_STOP_S: Final = 10.0
+"""A broker that is asked to end may write as long; then it is killed."""
+_LOCK_WAIT_S: Final = _STOP_S + 5.0
+"""A start waits for the end of one whose parent was killed, and nobody kills that one."""
 
 _KNOWN_ENDS: Final = (
     ("No space left on device", "disk full under {data}: free some, or set TICKCAST_HOME to another disk"),
@@ -195,7 +198,7 @@ class LocalBroker:
         last = (text.strip().splitlines() or ["it left no log"])[-1]
         return f"the local broker ended: {last[:300]}; see {logs / 'broker.log'}"
 
-    def stop(self, timeout_s: float = 10) -> None:
+    def stop(self, timeout_s: float = _STOP_S) -> None:
         """Ask the broker to end, kill it after the timeout; a stopped one is left alone."""
         if self._process is None:
             return

@@ -31,15 +31,18 @@ _INSTALL_JAVA: Final = (
 )
 
 
+_given: Final[set[int]] = set()
+"""What this process has drawn: a port that was given and not bound yet looks free."""
+
+
 def free_port(but: int | None = None) -> int:
-    """Give a loopback port that nobody uses, from below the range that outgoing connections take.
+    """Give a loopback port that nobody uses, from below the range that outgoing connections take; each once.
 
     A port of that range may become some connection's own end before the broker binds it, even the one
     of a client that polls for the broker. `but` is a port that is spoken for and not bound yet.
     """
-    while True:
-        port = secrets.choice(_PORTS)
-        if port == but:
+    for port in secrets.SystemRandom().sample(_PORTS, len(_PORTS)):
+        if port == but or port in _given:
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,7 +50,9 @@ def free_port(but: int | None = None) -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
+    raise ConfigError(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free on {HOST}: stop what listens there")
 
 
 def require_port(port: int, setting: str = "TICKCAST_BROKER_URL", prefix: str = f"{HOST}:") -> None:

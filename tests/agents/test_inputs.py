@@ -60,9 +60,9 @@ def publish(broker: BrokerSettings, some: list[Features]) -> None:
 
 
 def reasons(broker: BrokerSettings) -> dict[int, list[str]]:
-    """Give the reasons of each forecast by the candle that it was made of."""
+    """Give the reasons of each candle's first forecast, which is the one that the store keeps."""
     made = [msgspec.json.decode(value, type=Forecast) for value in everything(broker, FORECASTS)]
-    return {one.feature_open_ms: one.reasons for one in made}
+    return {one.feature_open_ms: one.reasons for one in reversed(made)}
 
 
 def answered(broker: BrokerSettings, row: Features) -> bool:

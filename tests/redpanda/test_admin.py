@@ -14,6 +14,7 @@ from redpanda import admin
 from redpanda.errors import ConfigError, UnreachableError
 from redpanda.settings import BrokerSettings
 from redpanda.topics import LEASES, MARKET_STATS, TOPICS, TRAIN_REQUESTS, TopicSpec
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -45,6 +46,7 @@ def test_drifted_configuration_is_told_and_mended(
     assert first.missing == ("admin-drift",)
     drift = {"retention.ms": "1", "cleanup.policy": "delete,compact", "max.message.bytes": "5000"}
     broker_admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "admin-drift", drift)])
+    wait_for(lambda: not admin.diff(broker_admin, broker_settings, spec).empty)  # a broker takes it over in its time
     found = admin.apply(broker_admin, broker_settings, topics=spec)
     assert found.configs == {"admin-drift": {"retention.ms": ("1", "3600000")}}
     assert "config    admin-drift: retention.ms is 1, declared 3600000" in found.lines()

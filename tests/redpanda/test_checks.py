@@ -55,13 +55,20 @@ def test_busy_port_names_the_setting_and_the_process(tmp_path: Path) -> None:
 def test_controller_never_gets_the_port_of_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = checks.free_port()
     other = checks.free_port(but=port)
-    drawn = iter([port, port, other])
-    monkeypatch.setattr(secrets, "choice", lambda _: next(drawn))
+    monkeypatch.setattr(checks, "_given", set())
+    monkeypatch.setattr(secrets.SystemRandom, "sample", lambda *_: [port, other])
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "meta.properties").touch()  # formatted already: only the configuration is written
     kafka.prepare("java", tmp_path, tmp_path, port)
     listeners = f"listeners=BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{other}"
     assert listeners in (tmp_path / "server.properties").read_text().splitlines()
+
+
+def test_a_port_is_given_once_although_nobody_has_bound_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = checks.free_port(), checks.free_port()
+    monkeypatch.setattr(secrets.SystemRandom, "sample", lambda *_: [first, second])
+    with pytest.raises(ConfigError, match="no port of 20000 to 31999 is free"):
+        checks.free_port()
 
 
 def test_storage_that_cannot_be_formatted_names_the_innermost_cause(tmp_path: Path) -> None:

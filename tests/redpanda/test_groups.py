@@ -24,7 +24,9 @@ def test_offsets_and_members_of_a_group(broker_settings: BrokerSettings, broker_
     assert committed_offsets(broker_settings, TOPIC) == {(TOPIC, 1): 7}
     reader = KafkaConsumer(TOPIC, group_id=TOPIC, bootstrap_servers=broker_settings.broker_url)
     try:
-        wait_for(lambda: reader.poll(100) == {} and reader.assignment(), 30)
+        wait_for(
+            lambda: reader.poll(1_000) == {} and reader.assignment(), 90
+        )  # an answer that is lost is asked for again after 30 s
         assert member_count(broker_settings, TOPIC) == 1
     finally:
         reader.close()

@@ -93,7 +93,7 @@ def test_second_broker_on_one_folder_is_refused_and_harms_nothing(
 def test_prune_deletes_what_nobody_declared(broker: LocalBroker) -> None:
     settings = BrokerSettings(broker_url=broker.url)
     with admin.connect(settings) as client:
-        client.create_topics({"stranger": {"num_partitions": 1, "replication_factor": 1}})
+        client.create_topics({"stranger": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
         assert admin.apply(client, settings, prune=True, topics=SPECS).prunable == ("stranger",)
         assert admin.diff(client, settings, SPECS).prunable == ()
         assert "kept" in client.list_topics()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from agents.trades.source import Resume
     from tables.records import Hole, HoleState
 
-__all__ = ["DEADLINE_S", "Seen", "busy_market", "client", "true_trades", "watch"]
+__all__ = ["DEADLINE_S", "Seen", "busy_market", "client", "steady_seed", "true_trades", "watch"]
 
 DEADLINE_S = 20.0
+STEP_S = 2
 
 
 class Seen(msgspec.Struct):
@@ -81,9 +83,28 @@ def true_trades(market: Market, pair: str, ids: set[int], source: str) -> list[T
 
 def busy_market(pairs: str = "BTC/USD", faults: Faults | None = None, **values: object) -> SimSettings:
     """Make a market of a few hundred trades a second, so that a test sees much in little time."""
-    return sim_settings(
-        **{"port": 0, "pairs": pairs, "trades_per_min": 20_000, "tick_ms": 20, "faults": faults or Faults()} | values
-    )
+    fixed = {"port": 0, "pairs": pairs, "trades_per_min": 20_000, "tick_ms": 20, "faults": faults or Faults()} | values
+    market = sim_settings(**fixed)
+    return market if "seed" in values else market.model_copy(update={"seed": steady_seed(market)})
+
+
+def steady_seed(market: SimSettings) -> int:
+    """Give a seed whose pairs trade at 0.5 to 2 times their mean from 10 s ago until 40 s from now.
+
+    Calm and bursts come by the clock: what a test waits for would hang on the hour at which it runs.
+    """
+    now_ns = market.now_ns()
+    for seed in range(market.seed, market.seed + 1_000):
+        drawn = Market(seed, market.trades_per_min)
+        if all(_is_steady(drawn, pair, market.trades_per_min, now_ns) for pair in market.pairs):
+            return seed
+    raise AssertionError(f"no steady market of {market.pairs}")
+
+
+def _is_steady(drawn: Market, pair: str, trades_per_min: float, now_ns: int) -> bool:
+    mean = trades_per_min * profile_of(pair).activity / 60.0 * STEP_S
+    ids = [drawn.first_id_at(pair, now_ns + at_s * 1_000_000_000) for at_s in range(-10, 41, STEP_S)]
+    return all(0.5 * mean <= after - before <= 2.0 * mean for before, after in itertools.pairwise(ids))
 
 
 def client(server: SimServer | CoinbaseServer, **values: object) -> IngestSettings:

@@ -194,7 +194,8 @@ class Fetches:
 def make_topic(admin: KafkaAdminClient, name: str, partitions: int = 1, **config: str) -> None:
     """Make a topic of the test's own."""
     admin.create_topics(
-        [NewTopic(name, partitions, 1, topic_configs={k.replace("_", "."): v for k, v in config.items()})]
+        [NewTopic(name, partitions, 1, topic_configs={k.replace("_", "."): v for k, v in config.items()})],
+        wait_for_metadata=True,
     )
 
 

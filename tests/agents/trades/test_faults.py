@@ -103,7 +103,7 @@ def test_the_long_history_of_some_pairs_does_not_keep_another_waiting() -> None:
         follower = seen.source._pairs[PAIR]
         new = seen.trades.get(PAIR, [])[len(lags_s) :]
         lags_s.extend(time.time() - trade.ts_ns / 1e9 for trade in new)
-        return follower.repaired >= 8
+        return follower.repaired >= 16
 
     seen = watch(market, enough, resume=resume, since="30d", rest_per_s=4.0)
     assert seen.contiguous(PAIR)

@@ -23,7 +23,7 @@ BEAT = '{"channel":"heartbeat"}'
 KERNEL_BYTES = 32 << 20
 """Buffers of the two sockets and of the reader, with much room."""
 DEADLINE_S = 15.0
-SILENCE_S = 0.8
+SILENCE_S = 2.0
 
 
 class Frames(list["Decoded"]):

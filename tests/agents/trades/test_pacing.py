@@ -1,51 +1,52 @@
 from __future__ import annotations
 
 import asyncio
-import time
+
+import pytest
 
 from agents.trades.outbox import Outbox
 from agents.trades.pacing import Budget
 from agents.trades.source import Batch
 from tables.records import Trade
+from tests.support.clock import run_at_once
 
 
-def order(calls: list[tuple[str, bool]], per_s: float = 500.0) -> list[str]:
-    """Ask for turns all at once; give the names in the order they were served."""
-    served: list[str] = []
+def turns(calls: list[tuple[str, bool]], per_s: float = 500.0) -> dict[str, float]:
+    """Ask for turns all at once; give the names in the order they were served, and when (s)."""
+    served: dict[str, float] = {}
 
     async def one(budget: Budget, name: str, urgent: bool) -> None:
         await budget.turn(urgent=urgent)
-        served.append(name)
+        served[name] = asyncio.get_running_loop().time()
 
     async def go() -> None:
         budget = Budget(per_s)
         await asyncio.gather(*(one(budget, name, urgent) for name, urgent in calls))
 
-    asyncio.run(go())
+    run_at_once(go())
     return served
 
 
 def test_repairs_go_before_history_that_came_earlier() -> None:
-    assert order([("h1", False), ("h2", False), ("r1", True), ("r2", True)]) == ["r1", "r2", "h1", "h2"]
+    assert list(turns([("h1", False), ("h2", False), ("r1", True), ("r2", True)])) == ["r1", "r2", "h1", "h2"]
 
 
 def test_repairs_without_end_leave_history_every_fourth_turn() -> None:
-    served = order([("h", False)] * 3 + [("r", True)] * 9)
-    assert served == ["r", "r", "r", "h"] * 3
+    served = turns([(f"h{number}", False) for number in range(3)] + [(f"r{number}", True) for number in range(9)])
+    assert [name[0] for name in served] == ["r", "r", "r", "h"] * 3
 
 
 def test_calls_keep_their_distance() -> None:
-    begin_s = time.monotonic()
-    order([("h", False)] * 11, per_s=100.0)
-    assert time.monotonic() - begin_s >= 0.1
+    served = turns([(f"h{number}", False) for number in range(11)], per_s=100.0)
+    assert list(served.values()) == pytest.approx([number / 100.0 for number in range(11)])
 
 
 def test_a_held_budget_serves_nobody_meanwhile_and_a_call_that_was_given_up_takes_no_turn() -> None:
     async def go() -> list[float]:
         budget = Budget(5.0)
-        begin_s = time.monotonic()
+        clock_s = asyncio.get_running_loop().time
         await budget.turn(urgent=True)
-        first_s = time.monotonic() - begin_s
+        first_s = clock_s()
         gone = asyncio.create_task(budget.turn(urgent=True))
         kept = asyncio.create_task(budget.turn(urgent=False))
         budget.hold(0.3)
@@ -53,11 +54,9 @@ def test_a_held_budget_serves_nobody_meanwhile_and_a_call_that_was_given_up_take
         assert budget._urgent
         gone.cancel()
         await kept
-        return [first_s, time.monotonic() - begin_s]
+        return [first_s, clock_s()]
 
-    first_s, kept_s = asyncio.run(go())
-    assert first_s < 0.2
-    assert 0.3 <= kept_s < 0.48  # not a fifth of a second later, for the one that is gone
+    assert run_at_once(go()) == pytest.approx([0.0, 0.3])  # not a fifth of a second later, for the one that is gone
 
 
 def test_history_stops_filling_the_outbox_long_before_the_socket_does() -> None:

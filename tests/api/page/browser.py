@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from tests.support.waiting import wait_for
@@ -70,10 +71,14 @@ class LivePage:
 
     def wait(self, selector: str, text: str) -> None:
         """Wait until the element says this."""
+        self.wait_like(selector, re.escape(text))
+
+    def wait_like(self, selector: str, pattern: str) -> None:
+        """Wait until the element says something like this: the second that a counter shows may be passed over."""
         try:
-            wait_for(lambda: text in self.text(selector), 60, 0.05)
+            wait_for(lambda: re.search(pattern, self.text(selector)), 60, 0.05)
         except AssertionError:
-            raise AssertionError(f"{selector} says {self.text(selector)!r}, not {text!r}") from None
+            raise AssertionError(f"{selector} says {self.text(selector)!r}, not {pattern!r}") from None
 
     def wait_chart(self, name: str, value: object) -> None:
         try:
