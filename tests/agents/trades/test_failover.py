@@ -47,6 +47,16 @@ class Node:
     def published(self) -> int:
         return self.stack.count("published", self.process)
 
+    def stop_between_batches(self) -> None:
+        """SIGSTOP when nothing is on its way: one between the look at the lease and the write makes repeats (ADR 0016)."""
+        before = self._figure("published_trades_total")
+        wait_for(lambda: self._figure("published_trades_total") > before and self._figure("in_flight_records") == 0)
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def _figure(self, name: str) -> float:
+        _, text = self.stack.page("/metrics")
+        return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"tickcast_ingest_{name} ")))
+
     def is_standby(self, of: Node) -> bool:
         code, text = self.stack.page("/ready")
         return code == 503 and f":{of.process.pid} holds the lease" in text and "standby: " in text
@@ -56,9 +66,11 @@ class Node:
 
 
 @contextmanager
-def two(folder: Path, broker: BrokerSettings, pair: str, lease_s: float = 5.0) -> Iterator[tuple[Node, Node]]:
+def two(
+    folder: Path, broker: BrokerSettings, pair: str, lease_s: float = 5.0, **settings: str
+) -> Iterator[tuple[Node, Node]]:
     """Start an exchange and two processes; the first is active, the second stands by."""
-    first = IngestStack(folder, broker, TICKCAST_PAIRS=pair, TICKCAST_LEASE_S=str(lease_s))
+    first = IngestStack(folder, broker, TICKCAST_PAIRS=pair, TICKCAST_LEASE_S=str(lease_s), **settings)
     (folder / "second").mkdir()
     more = {name: first.environment[name] for name in ("TICKCAST_PAIRS", "TICKCAST_LEASE_S", "TICKCAST_SIM_PORT")}
     second = IngestStack(folder / "second", broker, **more)
@@ -123,8 +135,9 @@ def test_a_process_that_slept_through_its_lease_sends_nothing_more_and_stands_by
     tmp_path: Path, broker_settings: BrokerSettings
 ) -> None:
     pair = "SLEEPER/USD"
-    with two(tmp_path, broker_settings, pair) as (sleeper, other):
-        os.kill(sleeper.process.pid, signal.SIGSTOP)
+    # Two batches a second: the next one is far when the sleeper is stopped behind one.
+    with two(tmp_path, broker_settings, pair, TICKCAST_SIM_TICK_MS="500") as (sleeper, other):
+        sleeper.stop_between_batches()
         wait_for(lambda: other.published() > 500)
         os.kill(sleeper.process.pid, signal.SIGCONT)
         wait_for(lambda: sleeper.is_standby(of=other))
