@@ -125,7 +125,10 @@ class ChampionWatch:
                 self._keep(slot, away, stands_in=True)
             else:
                 self._take(slot, target)
-            self._publish()
+            if self.has_looked:
+                self._publish()
+        # The first look at once: a candle that is answered for one horizon is not asked for another one later.
+        self._publish()
         self._asked_s = None
         self.has_looked = True
 

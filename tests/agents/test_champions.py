@@ -104,6 +104,24 @@ def desk(home: Path) -> Desk:
     return Desk(home)
 
 
+def test_first_look_puts_the_champions_of_all_horizons_in_service_at_once(home: Path) -> None:
+    """A candle that is answered for one horizon is not asked for another one later."""
+    desks = [Desk(home), Desk(home)]
+    wanted = {desk.horizon_s: desk.champion() for desk in desks}
+    settings = MlSettings(home=home, horizons_s=tuple(wanted))
+    seen: list[set[int]] = []
+
+    class Watched(Registry):
+        def load(self, horizon_s: int, target: Target) -> ForecastModel:
+            seen.append(set(watch.models))
+            return super().load(horizon_s, target)
+
+    watch = ChampionWatch(Watched(settings), settings)
+    watch.refresh()
+    assert seen == [set(), set()]
+    assert {horizon_s: model.version for horizon_s, model in watch.models.items()} == wanted
+
+
 def test_new_champion_serves_after_the_next_look_and_is_read_once(desk: Desk) -> None:
     first = desk.champion()
     assert desk.look() == first

@@ -48,7 +48,7 @@ class Node:
         return self.stack.count("published", self.process)
 
     def stop_between_batches(self) -> None:
-        """SIGSTOP when nothing is on its way: one between the look at the lease and the write makes repeats (ADR 0016)."""
+        """SIGSTOP with nothing on its way: one between the look at the lease and the write makes repeats (ADR 0016)."""
         before = self._figure("published_trades_total")
         wait_for(lambda: self._figure("published_trades_total") > before and self._figure("in_flight_records") == 0)
         os.kill(self.process.pid, signal.SIGSTOP)
